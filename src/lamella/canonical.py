@@ -1,0 +1,115 @@
+"""Canonical JSON and digests: the one way a value becomes bytes that are hashed.
+
+Canonical form: UTF-8, object keys sorted by code point, no white space, integers only
+(a float has no single spelling and is refused), strings NFC-agnostic (bytes as given).
+The same rules as RFC 8785 for the subset of values used here.
+
+A dataclass is written as an object of its fields, with the class's ``kind`` (a ``ClassVar[str]``)
+under ``"kind"`` when it has one. A frozen map is an object, a tuple an array, ``None`` is ``null``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, TypeVar
+
+from lamella.errors import InternalError
+
+__all__ = ["FrozenMap", "canonical_json", "digest_bytes", "digest_value", "plain"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenMap(Mapping[K, V]):
+    """An immutable, hashable mapping. Equality and hash do not depend on insertion order.
+
+    >>> FrozenMap({"b": 1, "a": 2}) == FrozenMap({"a": 2, "b": 1})
+    True
+    """
+
+    __slots__ = ("_data", "_hash")
+
+    def __init__(self, data: Mapping[K, V] | tuple[tuple[K, V], ...] = ()) -> None:
+        self._data: dict[K, V] = dict(data)
+        self._hash: int | None = None
+
+    def __getitem__(self, key: K) -> V:
+        return self._data[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._data.items()))
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FrozenMap):
+            return bool(self._data == other._data)
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return f"FrozenMap({self._data!r})"
+
+    def with_items(self, items: Mapping[K, V]) -> FrozenMap[K, V]:
+        """A new map with ``items`` laid over this one."""
+        return FrozenMap({**self._data, **items})
+
+
+def plain(value: Any) -> Any:
+    """The JSON-able form of ``value``; raises InternalError for what has no canonical spelling."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Mapping):
+        return _plain_map(value)
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    if isinstance(value, bytes):
+        return {"sha256": hashlib.sha256(value).hexdigest(), "size": len(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        kind = getattr(type(value), "kind", None)
+        return {"kind": kind, **fields} if isinstance(kind, str) else fields
+    raise InternalError(f"a value of type {type(value).__name__} has no canonical form")
+
+
+def _plain_map(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """An object with string keys only."""
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise InternalError(f"a map key of type {type(key).__name__} has no canonical form")
+        out[key] = plain(item)
+    return out
+
+
+def canonical_json(value: Any) -> bytes:
+    """``value`` as canonical JSON bytes."""
+    return json.dumps(
+        plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode("utf-8", "surrogateescape")
+
+
+def digest_bytes(data: bytes) -> str:
+    """The OCI digest of ``data``: ``sha256:`` and 64 lower-case hex digits (image-spec, descriptor.md)."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest_value(value: Any) -> str:
+    """The digest of a value's canonical JSON."""
+    return digest_bytes(canonical_json(value))
