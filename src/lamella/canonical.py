@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from lamella.errors import InternalError
 
-__all__ = ["FrozenMap", "canonical_json", "digest_bytes", "digest_value", "plain"]
+__all__ = ["EMPTY_MAP", "FrozenMap", "canonical_json", "digest_bytes", "digest_value", "plain"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -65,6 +65,10 @@ class FrozenMap(Mapping[K, V]):
         return FrozenMap({**self._data, **items})
 
 
+EMPTY_MAP: FrozenMap[Any, Any] = FrozenMap()
+"""The map without items, for defaults."""
+
+
 def plain(value: Any) -> Any:
     """The JSON-able form of ``value``; raises InternalError for what has no canonical spelling."""
     if value is None or isinstance(value, (str, bool)):
@@ -100,9 +104,9 @@ def _plain_map(value: Mapping[Any, Any]) -> dict[str, Any]:
 
 def canonical_json(value: Any) -> bytes:
     """``value`` as canonical JSON bytes."""
-    return json.dumps(
-        plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
-    ).encode("utf-8", "surrogateescape")
+    return json.dumps(plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def digest_bytes(data: bytes) -> str:
