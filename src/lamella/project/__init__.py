@@ -1,0 +1,1 @@
+"""Room 3: ``lamella.toml`` and ``lamella.lock`` as values."""
