@@ -1,0 +1,1 @@
+"""Values of the OCI image and distribution specifications. No I/O."""
