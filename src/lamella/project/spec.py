@@ -110,7 +110,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class BaseSpec:
-    """A root file system. Without ``from_``, ``bootstrap`` and ``host`` the planner takes the project's default base."""
+    """A root file system. Without ``from_``, ``bootstrap`` and ``host`` the planner takes the default base."""
 
     kind: ClassVar[str] = "base"
     from_: str | None = None
