@@ -17,7 +17,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # command=package, each looked up by the command
 demo_components=(bwrap=bubblewrap mmdebstrap=mmdebstrap newuidmap=uidmap git=git update-ca-certificates=ca-certificates)
-test_components=(skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry)
+test_components=(ip=iproute2 skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry)
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 
@@ -41,11 +41,9 @@ install_packages() {
     added=yes
   fi
   say "installing $*"
-  {
-    as_root apt-get update -qq &&
-      as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove --no-upgrade \
-        --no-install-recommends "$@" >/dev/null
-  } || status=$?
+  as_root apt-get update -qq || say "the package lists could not be renewed; trying with those that are there"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 \
+    --no-remove --no-upgrade --no-install-recommends "$@" >/dev/null || status=$?
   if [ "$added" = yes ]; then as_root rm -f "$policy"; fi
   return "$status"
 }

@@ -16,7 +16,9 @@ LOCK = ROOT / "requirements-dev.lock"
 
 def locked_versions(text: str) -> dict[str, str]:
     """Name -> version of every pinned line."""
-    return {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.M)}
+    return {
+        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.MULTILINE)
+    }
 
 
 def declared() -> list[str]:
