@@ -74,6 +74,19 @@ def test_docker_engine_takes_and_exports_an_image(
         assert "etc/hello" in exported.getnames()
 
 
+def test_docker_engine_runs_an_image(skopeo: Skopeo, docker_engine: DockerEngine, umoci: Umoci, tmp_path: Path) -> None:
+    program = require_program("docker-init", "docker.io")  # statically linked, so an image of its own
+    with tarfile.open(tmp_path / "layer.tar", "w", dereference=True) as archive:
+        archive.add(program, "init")
+    layout = tmp_path / "layout"
+    umoci.run("init", "--layout", str(layout))
+    umoci.run("new", "--image", f"{layout}:run")
+    umoci.run("raw", "add-layer", "--image", f"{layout}:run", str(tmp_path / "layer.tar"))
+    skopeo.copy(f"oci:{layout}:run", f"docker-archive:{tmp_path}/image.tar:components/run:1")
+    docker_engine.cli("load", "--input", f"{tmp_path}/image.tar")
+    assert "tini version" in docker_engine.cli("run", "--rm", "components/run:1", "/init", "--version")
+
+
 def test_a_second_user_finds_the_running_daemon_and_the_last_one_ends_it(tmp_path: Path) -> None:
     require_program("docker-registry")
     with shared_daemon("registry", tmp_path) as first:
