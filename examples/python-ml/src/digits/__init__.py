@@ -1,0 +1,1 @@
+"""Reads hand-written digits of 8 x 8 pixels."""

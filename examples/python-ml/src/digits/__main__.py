@@ -1,0 +1,5 @@
+"""``python -m digits`` serves."""
+
+from digits.service import main
+
+main()
