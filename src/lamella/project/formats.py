@@ -22,7 +22,7 @@ MAX_TEXT = 131_071
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROL_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_BYTES = {
+_BYTES: dict[str, int] = {
     unit: factor
     for power, letter in enumerate("KMGT", start=1)
     for unit, factor in ((f"{letter}B", 1000**power), (f"{letter}iB", 1024**power))
@@ -237,11 +237,13 @@ _ALL: tuple[Format, ...] = (
     Format("argument", "text; line breaks are allowed", str, lines=True),
     _pattern("name", r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "a name (letters, digits, '.', '_', '-')"),
     _pattern("image_name", r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", "a lower-case name (letters, digits, separators)"),
+    _pattern("image_or_all", r"\*|[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", "an image, or * for all"),
     _pattern("axis_name", r"[a-z][a-z0-9_-]*", "an axis name (lower-case letters, digits, '_', '-')"),
     _pattern("axis_value", r"[A-Za-z0-9][A-Za-z0-9._/+-]*", "an axis value (letters, digits, '.', '_', '/', '+', '-')"),
     _pattern("arg_name", r"[A-Za-z_][A-Za-z0-9_-]*", "an argument name (letters, digits, '_', '-')"),
     _pattern("env_name", r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable (letters, digits, '_')"),
     _pattern("label_name", r"[^\s=\"'$`\\]+", "a label name (no spaces, quotes or '=')"),
+    _pattern("variable", r"[A-Za-z_][A-Za-z0-9_-]*", "the name of a variable (letters, digits, '_', '-')"),
     _pattern("package", r"[@A-Za-z0-9][A-Za-z0-9.+_:~=@*^-]*", "a package name, optionally with =VERSION"),
     _pattern(
         "tool",

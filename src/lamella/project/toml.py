@@ -8,6 +8,7 @@ from bisect import bisect_right
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
+from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, Problem
 from lamella.project.positions import Mark, ScanError, scan
 
@@ -17,7 +18,7 @@ MAX_BYTES = 8 * 1024 * 1024
 """A project or lock file larger than this is refused before it is parsed."""
 
 NodeValue: TypeAlias = Any
-"""``dict[str, Node]``, ``tuple[Node, ...]``, or a plain TOML scalar."""
+"""``FrozenMap[str, Node]``, ``tuple[Node, ...]``, or a plain TOML scalar."""
 
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 
@@ -36,7 +37,7 @@ def type_name(value: object) -> str:
     """What a TOML value is, in the words of the TOML specification."""
     if isinstance(value, bool):
         return "boolean"
-    names = {str: "string", int: "integer", float: "float", dict: "table", tuple: "array", list: "array"}
+    names = {str: "string", int: "integer", float: "float", FrozenMap: "table", tuple: "array"}
     return names.get(type(value), "date or time")
 
 
@@ -113,7 +114,7 @@ class _Lines:
     def node(self, value: Any, mark: Mark) -> Node:
         """The node of ``value``, which ``mark`` describes."""
         if isinstance(value, dict):
-            value = {key: self.node(item, mark.table[key]) for key, item in value.items()}
+            value = FrozenMap({key: self.node(item, mark.table[key]) for key, item in value.items()})
         elif isinstance(value, list):
             value = tuple(self.node(item, inner) for item, inner in zip(value, mark.items, strict=True))
         line, column = self.place(mark.value)

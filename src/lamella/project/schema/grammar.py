@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from lamella.canonical import FrozenMap
 from lamella.project.formats import FORMATS, Format
+from lamella.project.toml import Node
 
 __all__ = [
     "Boolean",
@@ -24,6 +26,8 @@ __all__ = [
     "TableOf",
     "Text",
     "Type",
+    "choose",
+    "describe",
     "field_name",
     "flag",
     "table_of",
@@ -36,11 +40,16 @@ Default: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string of one form. ``constant``: no variables. ``deferred``: may hold ``{base.X}`` too."""
+    """A string of one form.
+
+    ``constant``: no variables. ``deferred``: may hold ``{base.X}`` too. ``raw``: variables are checked and stay as
+    they are written, for a reader that fills them in later.
+    """
 
     form: Format
     constant: bool = False
     deferred: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,42 @@ class Table:
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """All groups whose keys exclude each other."""
         return self.one_of + self.at_most_one
+
+
+def choose(kind: OneOf, node: Node) -> Type | None:
+    """The option whose TOML type is that of ``node``, or None. An array is told by its first item."""
+    return next((option for option in kind.options if _fits(option, node)), None)
+
+
+def _fits(kind: Type, node: Node) -> bool:
+    value = node.value
+    if isinstance(kind, ListOf):
+        return isinstance(value, tuple) and (not value or _fits(kind.item, value[0]))
+    if isinstance(kind, (Text, Choice)):
+        return isinstance(value, str)
+    if isinstance(kind, (MapOf, TableOf)):
+        return isinstance(value, FrozenMap)
+    if isinstance(kind, Integer):
+        return isinstance(value, int) and not isinstance(value, bool)
+    return True
+
+
+def describe(kind: Type) -> str:
+    """What a value of ``kind`` is, for messages and the reference page."""
+    if isinstance(kind, Text):
+        return kind.form.text
+    if isinstance(kind, Choice):
+        return "one of " + ", ".join(f'"{value}"' for value in kind.values)
+    if isinstance(kind, (Integer, Number)):
+        word = "an integer" if isinstance(kind, Integer) else "a number"
+        return f"{word} from {kind.minimum} to {kind.maximum}" if kind.maximum < 2**31 - 1 else word
+    if isinstance(kind, ListOf):
+        return "an array of " + ("tables" if isinstance(kind.item, TableOf) else f"[{describe(kind.item)}]")
+    if isinstance(kind, MapOf):
+        return f"a table of {kind.key.text} = {describe(kind.item)}"
+    if isinstance(kind, OneOf):
+        return kind.text
+    return {Boolean: "true or false", Free: "any value"}.get(type(kind), "a table")
 
 
 def field_name(key: str) -> str:
