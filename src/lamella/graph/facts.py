@@ -116,14 +116,21 @@ class BaseFacts:
         return done
 
     def subset(self, paths: tuple[str, ...], names: tuple[str, ...] = ()) -> FrozenMap[str, object]:
-        """The facts of some parents and owners: directories and links on the way to ``paths``, ids of ``names``."""
-        wanted = {ancestor for path in paths for ancestor in _ancestors(self.real_path(path))}
-        links = {ancestor for path in paths for ancestor in _ancestors(path)}
+        """The facts that placing files at ``paths`` with owners ``names`` depends on.
+
+        Directories and links on the way to each path and below it, and the numeric ids of the owners.
+        """
+        real = tuple(self.real_path(path) for path in paths)
+        wanted = {ancestor for path in (*real, *paths) for ancestor in _ancestors(path)}
+        below = tuple(f"{path.rstrip('/')}/" for path in {*real, *paths})
+
+        def counts(path: str) -> bool:
+            return path in wanted or path.startswith(below)
+
         return FrozenMap(
             {
-                "directories": tuple(sorted(self.directories[p] for p in wanted if p in self.directories)),
-                "symlinks": FrozenMap({p: self.symlinks[p] for p in links if p in self.symlinks}),
-                "files": tuple(sorted(p for p in paths if p in self.files)),
+                "directories": tuple(sorted(fact for path, fact in self.directories.items() if counts(path))),
+                "symlinks": FrozenMap({path: to for path, to in self.symlinks.items() if counts(path)}),
                 "owners": FrozenMap({name: self.owner_ids(name) for name in names}),
             }
         )

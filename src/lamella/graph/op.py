@@ -254,7 +254,8 @@ class PlaceOp:
 
     ``target`` is absolute. A product that is one file named like the last part of ``target``, or any single
     file when ``rename`` is set, is placed as ``target`` itself. ``owner`` is ``user[:group]`` or numbers;
-    ``mode`` an octal text for files or empty to keep them.
+    ``mode`` an octal text for files or empty to keep them. ``source`` is the directory or file of the product
+    that is taken, empty for all of it.
     """
 
     kind: ClassVar[str] = "place"
@@ -262,6 +263,7 @@ class PlaceOp:
     target: str
     owner: str = "0:0"
     mode: str = ""
+    source: str = ""
     rename: bool = False
 
 

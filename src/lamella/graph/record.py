@@ -57,7 +57,8 @@ class Record:
 
     ``seconds`` is a decimal text with three places (canonical JSON has no floats); ``created`` seconds since
     the epoch, used for freshness and retention only; ``hermetic`` false when a step had the network;
-    ``wrote_sources`` paths that the step wrote in its sources; ``log`` digest of its output.
+    ``wrote_sources`` paths that the step wrote in its sources; ``log`` digest of its output. ``filesets`` maps
+    the digest of a source input to the blob of its file set, so that a later change can be named by path.
     """
 
     key: str
@@ -73,3 +74,4 @@ class Record:
     wrote_sources: tuple[str, ...] = ()
     log: str = ""
     machine: str = ""
+    filesets: FrozenMap[str, str] = EMPTY_MAP

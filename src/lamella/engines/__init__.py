@@ -1,0 +1,1 @@
+"""Engines run a Definition: ``local`` is embedded and daemonless; ``buildkit`` comes with the next capability."""

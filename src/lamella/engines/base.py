@@ -1,0 +1,83 @@
+"""The seam between planner and engines: the whole Definition (DESIGN section 4).
+
+An engine gets a Definition and targets, makes what has no record, and returns results and records. Both engines
+emit the same events; vertices that only hold files are made by the executor that they share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.graph.definition import Definition
+from lamella.graph.events import EventSink
+from lamella.graph.record import Record, Result
+
+__all__ = ["Engine", "SolveOptions", "SolveOutcome", "SolveRequest", "VertexOutcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class SolveOptions:
+    """How to run. ``force`` are definition keys to run again although they have a record.
+
+    ``jobs`` bounds steps at a time, ``memory`` (bytes, 0: none) all of them together. ``without_states`` gives
+    steps empty states and caches. ``offline`` refuses steps that need the network (6). ``strict`` makes
+    writes into sources, replaced base files and paths with two owners errors.
+    """
+
+    jobs: int = 0
+    memory: int = 0
+    force: frozenset[str] = frozenset()
+    without_states: bool = False
+    refresh: bool = False
+    offline: bool = False
+    strict: bool = False
+    keep_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SolveRequest:
+    """What is wanted. ``targets`` are definition keys; ``exports`` those root file systems whose own layers
+    shall exist as blobs; ``secrets`` maps ids to values and is never written anywhere."""
+
+    project: str
+    definition: Definition
+    targets: tuple[str, ...]
+    exports: frozenset[str] = frozenset()
+    options: SolveOptions = SolveOptions()  # noqa: RUF009 - frozen value
+    secrets: FrozenMap[str, bytes] = field(default=EMPTY_MAP, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VertexOutcome:
+    """How one vertex ended: ``reused``, ``restored``, ``built`` or, without a record, ``source``."""
+
+    result: Result
+    outcome: str
+    seconds: float = 0.0
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SolveOutcome:
+    """Outcomes by definition key; ``failed`` maps vertices that failed or were skipped to why."""
+
+    vertices: FrozenMap[str, VertexOutcome]
+    failed: FrozenMap[str, str] = EMPTY_MAP
+
+    def result(self, key: str) -> Result:
+        """The result of a vertex; KeyError when it failed."""
+        return self.vertices[key].result
+
+
+class Engine(Protocol):
+    """Runs Definitions."""
+
+    name: str
+
+    def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
+        """Makes what is missing. Raises the first failure's error after what ran beside it has ended."""
+
+    def close(self) -> None:
+        """Ends helpers; safe to call twice."""

@@ -1,0 +1,1 @@
+"""Images: composed from layers and a config, written to outputs, tagged in the store."""
