@@ -34,7 +34,7 @@ lint: setup ## ruff, mypy, codespell, shellcheck
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/codespell
-	@$(BIN)/shellcheck scripts/*.sh .ci/run
+	@$(BIN)/shellcheck scripts/*.sh .ci/run examples/*/scripts/prepare-queries
 
 format: setup ## Let ruff repair and format what it can
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+onnxruntime.disable_telemetry_events()
+
 PIXELS = 64
 """An image is eight rows of eight pixels, each from 0 (paper) to 16 (ink)."""
 
