@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from lamella.canonical import FrozenMap
 
-__all__ = ["PLATFORM", "PROFILE", "PROFILES", "Cell", "ImageCell"]
+__all__ = ["PLATFORM", "PROFILE", "PROFILES", "AxisPattern", "Cell", "ImageCell", "combinations", "matches", "ranked"]
 
 PROFILE = "profile"
 PLATFORM = "platform"
 PROFILES = ("dev", "prod")
+
+AxisPattern = FrozenMap[str, tuple[str, ...]]
+"""Axis to the values that match; axes that are not named match anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class Cell:
         """The OCI platform, ``linux/amd64``."""
         return self.values[PLATFORM]
 
+    def without(self, axis: str) -> tuple[tuple[str, str], ...]:
+        """The values of all other axes."""
+        return tuple(item for item in self.values.items() if item[0] != axis)
+
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.values.items())
 
@@ -47,3 +55,26 @@ class ImageCell:
 
     def __str__(self) -> str:
         return f"{self.image} ({self.cell})"
+
+
+def matches(pattern: AxisPattern, cell: Cell) -> bool:
+    """Whether every axis the pattern names has one of its values; an axis the cell does not have matches nothing."""
+    return all(cell.values.get(axis) in values for axis, values in pattern.items())
+
+
+def combinations(axes: Mapping[str, tuple[str, ...]], exclude: Iterable[AxisPattern]) -> tuple[Cell, ...]:
+    """All cells of the axes that no pattern of ``exclude`` matches, the first axis slowest."""
+    excluded = tuple(exclude)
+    cells = (Cell(FrozenMap(dict(zip(axes, values, strict=True)))) for values in product(*axes.values()))
+    return tuple(cell for cell in cells if not any(matches(pattern, cell) for pattern in excluded))
+
+
+def ranked(cells: Iterable[Cell], axes: Mapping[str, tuple[str, ...]], host: str) -> list[Cell]:
+    """``cells`` with the default first: the first value of each axis, dev, and the platform ``host`` if it is there."""
+
+    def rank(cell: Cell) -> tuple[int, ...]:
+        places = (axes[axis].index(value) for axis, value in cell if axis != PLATFORM)
+        platforms = axes[PLATFORM]
+        return (*places, -1 if cell.platform == host else platforms.index(cell.platform))
+
+    return sorted(cells, key=rank)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -19,11 +19,11 @@ from lamella.project.schema.grammar import (
     MapOf,
     Number,
     OneOf,
-    Row,
     Table,
     TableOf,
     Text,
     Type,
+    as_list,
     choose,
     describe,
 )
@@ -142,7 +142,7 @@ class Checker:
                 self._unknown(item, key, table, at)
             elif isinstance(row.type, TableOf):
                 self._add(item, row.type.table, f"{at}.{key}")
-            elif isinstance(row.type, ListOf) or (isinstance(row.type, OneOf) and isinstance(item.value, tuple)):
+            elif isinstance(row.type, ListOf):
                 self.value(item, row.type, f"{at}.{key}")
             else:
                 hint = "tables merge by themselves" if isinstance(row.type, MapOf) else "write the key without add"
@@ -153,10 +153,10 @@ class Checker:
         value: Any = node.value
         if isinstance(kind, (Text, Choice)) and isinstance(value, str):
             self._string(node, kind, at)
-        elif isinstance(kind, ListOf) and isinstance(value, tuple):
-            if len(value) < kind.at_least:
+        elif isinstance(kind, ListOf) and isinstance(items := as_list(kind, node).value, tuple):
+            if len(items) < kind.at_least:
                 self.report(node, f"{at} is empty")
-            for item in value:
+            for item in items:
                 self.value(item, kind.item, at)
         elif isinstance(kind, MapOf) and isinstance(value, FrozenMap):
             self._map(node, kind, at)
@@ -186,7 +186,7 @@ class Checker:
         for key, item in node.value.items():
             anchor = Node(key, item.key_line, item.key_column, item.key_line, item.key_column)
             self._string(anchor, Text(kind.key, constant=not kind.templates), f"{at}: name")
-            self.value(item, kind.item, f"{at}.{key}")
+            self.value(item, kind.item, f"{at}.{ascii(key) if control_character(key) else key}")
 
     def _free(self, node: Node, at: str) -> None:
         """A value without a schema: strings, numbers, booleans, arrays and tables of them."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lamella.canonical import FrozenMap
+from lamella.project.cells import AxisPattern
 from lamella.project.events import Event
 from lamella.project.template import Template
 
 __all__ = [
-    "AxisPattern",
     "BenchSpec",
     "CacheSpec",
     "ChannelSpec",
@@ -35,9 +35,6 @@ __all__ = [
 
 Raw: TypeAlias = str | Template
 """A string, or a template whose values come later."""
-
-AxisPattern: TypeAlias = FrozenMap[str, tuple[str, ...]]
-"""Axis to the values that match; axes that are not named match anything."""
 
 
 @dataclass(frozen=True, slots=True)

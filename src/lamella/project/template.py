@@ -7,7 +7,7 @@ composed, so a rendered text that holds one is a ``Deferred``; every other varia
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -28,6 +28,7 @@ __all__ = [
     "parse_template",
     "platform_variables",
     "render",
+    "variable_axes",
     "variable_value",
 ]
 
@@ -112,13 +113,17 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class TemplateFacts:
-    """What the caller knows at the time of the command. ``epoch`` is in seconds (UTC). None is "not known"."""
+    """What the caller knows at the time of the command. ``epoch`` is in seconds (UTC). None is "not known".
+
+    ``host`` is this machine's platform: local names of cells for other platforms say which one they are for.
+    """
 
     version: str | None = None
     commit: str | None = None
     epoch: int | None = None
     cwd: str | None = None
     uid: int | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,16 @@ def _variable(inner: str | None) -> Variable:
     if "." in name and name.split(".")[0] not in ("args", "base"):
         raise TemplateError(f"'{{{inner[:40]}}}' is not a variable", "only args.X and base.X have a dot")
     return Variable(name, form)
+
+
+def variable_axes(text: str, axes: Collection[str]) -> frozenset[str]:
+    """The axes on which a string depends by its variables; text that is no template depends on none."""
+    try:
+        names = {variable.name for variable in parse_template(text).variables}
+    except TemplateError:
+        return frozenset()
+    found = names.intersection(axes)
+    return frozenset(found | {"platform"} if names & _PLATFORM_NAMES else found)
 
 
 def platform_variables(template: Template) -> bool:

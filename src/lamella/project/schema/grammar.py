@@ -26,6 +26,7 @@ __all__ = [
     "TableOf",
     "Text",
     "Type",
+    "as_list",
     "choose",
     "describe",
     "field_name",
@@ -184,6 +185,13 @@ def choose(kind: OneOf, node: Node) -> Type | None:
     return next((option for option in kind.options if _fits(option, node)), None)
 
 
+def as_list(kind: ListOf, node: Node) -> Node:
+    """``node`` as an array: where ``bare`` allows one item alone, the array is put around it."""
+    if kind.bare and not _fits(kind, node) and _fits(kind.item, node):
+        return node._replace(value=(node,))
+    return node
+
+
 def _fits(kind: Type, node: Node) -> bool:
     value = node.value
     if isinstance(kind, ListOf):
@@ -207,7 +215,8 @@ def describe(kind: Type) -> str:
         word = "an integer" if isinstance(kind, Integer) else "a number"
         return f"{word} from {kind.minimum} to {kind.maximum}" if kind.maximum < 2**31 - 1 else word
     if isinstance(kind, ListOf):
-        return "an array of " + ("tables" if isinstance(kind.item, TableOf) else f"[{describe(kind.item)}]")
+        items = "an array of tables" if isinstance(kind.item, TableOf) else f"an array of [{describe(kind.item)}]"
+        return f"{describe(kind.item)}, or {items}" if kind.bare else items
     if isinstance(kind, MapOf):
         return f"a table of {kind.key.text} = {describe(kind.item)}"
     if isinstance(kind, OneOf):

@@ -29,7 +29,7 @@ _ENV = MapOf(FORMATS["env_name"], text("text", deferred=True))
 
 AXIS_PATTERN = MapOf(
     FORMATS["axis_name"],
-    OneOf((text("axis_value", constant=True), texts("axis_value", constant=True, at_least=1)), "a value or an array"),
+    ListOf(text("axis_value", constant=True), 1, bare=True),
 )
 """Axis = value or array of values."""
 

@@ -29,7 +29,7 @@ from lamella.project.spec import (
     UserSpec,
 )
 
-__all__ = ["ARGV_LIST", "KINDS", "LAYER", "STEP_ROWS"]
+__all__ = ["ARGV_LIST", "KINDS", "LAYER", "PLACE_ROWS", "STEP_ROWS"]
 
 _BUILD = "build"
 _SERVICES_LATER = Later(_BUILD, "services beside a step")
@@ -43,13 +43,7 @@ _NEEDS = MapOf(
         "a path, or a table of source = target",
     ),
 )
-ARGV_LIST = OneOf(
-    (
-        ListOf(ListOf(Text(FORMATS["argument"]), 1), 1),
-        ListOf(Text(FORMATS["argument"]), 1),
-    ),
-    "a command as an array of arguments, or an array of commands",
-)
+ARGV_LIST = ListOf(ListOf(Text(FORMATS["argument"]), 1), 1, bare=True)
 """One argv or a list of them."""
 
 STEP_ROWS: tuple[Row, ...] = (
@@ -71,7 +65,7 @@ STEP_ROWS: tuple[Row, ...] = (
 )
 """Keys of anything that runs steps."""
 
-_PLACE_ROWS: tuple[Row, ...] = (
+PLACE_ROWS: tuple[Row, ...] = (
     Row("to", text("absolute"), "where the product stands in the image", shown="/app/BIN, /app or /opt/venv by kind"),
     Row("owner", text("owner"), "owner of the files, by name or number", default="0:0"),
     Row("mode", text("mode"), "mode of the files", shown="kept"),
@@ -235,10 +229,10 @@ _MODEL = Table(
 _KIND_ROWS: tuple[Row, ...] = (
     Row("files", table_of(_FILE), "kind: plain copies"),
     Row("fetch", table_of(_FETCH), "kind: ways to get a file, tried in order"),
-    Row("cargo", TableOf(_CARGO), "kind: a Rust binary"),
-    Row("python", TableOf(_PYTHON), "kind: Python distributions"),
-    Row("node", TableOf(_NODE), "kind: a JavaScript build"),
-    Row("model", TableOf(_MODEL), "kind: a model"),
+    Row("cargo", TableOf(_CARGO), "kind: a Rust binary", nullable=True),
+    Row("python", TableOf(_PYTHON), "kind: Python distributions", nullable=True),
+    Row("node", TableOf(_NODE), "kind: a JavaScript build", nullable=True),
+    Row("model", TableOf(_MODEL), "kind: a model", nullable=True),
     Row("run", ARGV_LIST, "kind: commands, one argv or a list of them"),
 )
 
@@ -260,7 +254,7 @@ LAYER = Table(
     "One layer: exactly one kind, and keys that any kind may have. A layer with `needs` alone is a files layer.",
     (
         *STEP_ROWS,
-        *_PLACE_ROWS,
+        *PLACE_ROWS,
         *_BASE_ROWS,
         Row("base", TableOf(_BASE), "the base keys (from to tools) as a table", nullable=True),
         *_KIND_ROWS,
