@@ -1,7 +1,7 @@
 """Train the model and write it as ONNX: ``python scripts/train.py [FILE]``.
 
-The data ships inside scikit-learn (1,797 scanned digits of 8 x 8 pixels). The loss is convex and solved to the end, and the
-weights are rounded to three decimals: another processor's last bits do not give another file.
+The data ships inside scikit-learn (1,797 scanned digits of 8 x 8 pixels). The loss is convex and solved to the end,
+and the weights are rounded to three decimals: another processor's last bits do not give another file.
 Only this script needs scikit-learn and onnx: the service runs on onnxruntime alone.
 """
 

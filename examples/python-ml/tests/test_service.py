@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import train
 from fastapi.testclient import TestClient
 
+import train
 from digits.model import Model
 from digits.service import MODEL_PATH, make_app
 
