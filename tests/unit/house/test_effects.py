@@ -10,15 +10,17 @@ import pytest
 from tests.unit.house.source_tree import PURE_ROOMS, Import, Module, parse_module, product
 
 IO_MODULES = frozenset({
-    "aiohttp", "asyncio", "bz2", "ctypes", "fcntl", "fileinput", "ftplib", "glob", "gzip", "http", "io", "lzma", "mmap",
+    "aiohttp", "asyncio", "bz2", "ctypes", "fcntl", "fileinput", "ftplib", "glob", "gzip", "http", "lzma", "mmap",
     "multiprocessing", "os", "pathlib", "platform", "pty", "pwd", "random", "requests", "resource", "secrets", "select",
     "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tarfile", "tempfile",
     "termios", "time", "urllib", "urllib3", "uuid", "zipfile", "zstandard", "isal", "watchfiles",
 })  # fmt: skip
-PURE_PARTS = frozenset({"pathlib.PurePosixPath", "urllib.parse", "io.StringIO", "io.BytesIO"})
+PURE_PARTS = frozenset({"pathlib.PurePosixPath", "urllib.parse"})
 """Members of those modules that compute and touch nothing."""
 
 IO_CALLS = frozenset({"open", "print", "input", "exec", "eval", "breakpoint"})
+IO_MEMBERS = frozenset({"open", "open_code", "FileIO"})
+"""What of ``io`` touches a file; the rest of it is memory."""
 
 PROCESS_MODULES = frozenset({"subprocess", "multiprocessing", "pty", "asyncio.subprocess"})
 PROCESS_CALLS = frozenset({"system", "popen", "fork", "forkpty"})
@@ -36,6 +38,9 @@ def impure_uses(module: Module) -> list[str]:
         f"{module.name}:{imported.line} imports {imported.target}"
         for imported in module.imports
         if imported.target.split(".")[0] in IO_MODULES and not _is_pure_part(imported.target)
+    ]
+    found += [
+        f"{module.name}:{line} uses io.{name}" for line, name in _members_used(module.tree, "io") if name in IO_MEMBERS
     ]
     return found + [
         f"{module.name}:{node.lineno} calls {node.func.id}"
@@ -101,14 +106,27 @@ def test_only_the_command_line_reads_environment_and_arguments() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["import os", "from pathlib import Path", "import urllib.request", "def f():\n    return open('x')", "import time"],
+    [
+        "import os",
+        "from pathlib import Path",
+        "import urllib.request",
+        "def f():\n    return open('x')",
+        "import io\nio.FileIO('x')",
+        "import time",
+    ],
 )
 def test_io_in_a_pure_room_is_found(text: str) -> None:
     assert len(impure_uses(parse_module("lamella.oci.sample", text))) == 1
 
 
 @pytest.mark.parametrize(
-    "text", ["from pathlib import PurePosixPath", "import posixpath", "from urllib.parse import quote", "import json"]
+    "text",
+    [
+        "from pathlib import PurePosixPath",
+        "import posixpath",
+        "from urllib.parse import quote",
+        "import io\nio.StringIO()",
+    ],
 )
 def test_computation_in_a_pure_room_is_allowed(text: str) -> None:
     assert impure_uses(parse_module("lamella.oci.sample", text)) == []
