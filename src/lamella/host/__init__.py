@@ -1,0 +1,1 @@
+"""The host: kernel locks, rooted paths, probes."""
