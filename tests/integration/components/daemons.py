@@ -112,8 +112,12 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             _end(process)
-            raise DaemonError(log.read_text(encoding="utf-8", errors="replace")[-2000:])
+            raise DaemonError(_last_lines(log))
         time.sleep(0.05)
+
+
+def _last_lines(log: Path, count: int = 8) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
 
 def _answers(url: str) -> bool:
