@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap
-from lamella.errors import InternalError
 from lamella.project.decode import Decoder
 from lamella.project.schema.layer import KINDS, LAYER, PLACE_ROWS, STEP_ROWS
 from lamella.project.spec import (
     WHOLE,
     BaseSpec,
+    CargoSpec,
     FetchItem,
     FetchSpec,
     FileItem,
@@ -26,9 +26,11 @@ from lamella.project.spec import (
 )
 from lamella.project.toml import Node
 
-__all__ = ["LayerResult", "Use", "build_layer", "kinds_of"]
+__all__ = ["CARGO_PROFILES", "LayerResult", "Use", "build_layer", "kinds_of"]
 
 _TARGETS = {"python": "/opt/venv", "node": "/app", "files": "/app", "model": "/app"}
+CARGO_PROFILES = {"dev": "dev", "prod": "release"}
+"""Cargo's profile for each of ours (The Cargo Book, "Profiles")."""
 _IDLE = {
     "files": ("on", "inputs", "scratch", "env", "secrets", "ssh", "network", "caches", "services"),
     "fetch": ("on", "needs", "inputs", "scratch", "env", "ssh", "network", "caches", "services"),
@@ -68,14 +70,14 @@ def build_layer(name: str, node: Node, profile: str, decoder: Decoder) -> LayerR
     kinds = kinds_of(node)
     if len(kinds) != 1:
         _report_kinds(name, node, kinds, decoder)
-        return LayerResult(None, _uses(node, {}, decoder))
+        return LayerResult(None, _uses(node, {}))
     kind = kinds[0]
     for key in _IDLE.get(kind, ()):
         if key in node.value:
             decoder.report(node.value[key], f"layer.{name}.{key} does nothing in a {kind} layer")
     values = decoder.fields(node, LAYER)
     needs = _needs(name, node, kind, values, decoder)
-    uses = _uses(node, values, decoder)
+    uses = _uses(node, values)
     if len(decoder.problems) > before:
         return LayerResult(None, uses)
     common = {row.key: values[row.key] for row in (*STEP_ROWS, *PLACE_ROWS)}
@@ -107,7 +109,7 @@ def _target(kind: str, values: dict[str, Any]) -> str | None:
     if written is not None or kind in ("base", "run", "fetch"):
         return written
     if kind == "cargo":
-        binary = values["cargo"].bin
+        binary = values["cargo"]["bin"]
         return None if binary is None else f"/app/{binary}"
     return _TARGETS[kind]
 
@@ -127,7 +129,7 @@ def _needs(name: str, node: Node, kind: str, values: dict[str, Any], decoder: De
     return tuple(found)
 
 
-def _uses(node: Node, values: dict[str, Any], decoder: Decoder) -> tuple[Use, ...]:
+def _uses(node: Node, values: dict[str, Any]) -> tuple[Use, ...]:
     """The other layers this one refers to."""
     found: list[Use] = []
     on = values.get("on")
@@ -155,20 +157,10 @@ def _kind(name: str, node: Node, kind: str, values: dict[str, Any], profile: str
     if kind == "run":
         return RunSpec(values["run"])
     if kind == "cargo":
-        return _cargo(values["cargo"], node, profile)
+        cargo = values["cargo"]
+        return CargoSpec(**{**cargo, "profile": cargo["profile"] or CARGO_PROFILES[profile]})
     spec: KindSpec = values[kind]
     return spec
-
-
-def _cargo(spec: Any, node: Node, profile: str) -> KindSpec:
-    """The cargo value with the profile that dev or prod stands for."""
-    import dataclasses
-
-    if spec.profile is not None:
-        return spec  # type: ignore[no-any-return]
-    if profile not in ("dev", "prod"):
-        raise InternalError(f"profile {profile!r} at line {node.line}")
-    return dataclasses.replace(spec, profile="release" if profile == "prod" else "dev")  # type: ignore[no-any-return]
 
 
 def _tool(text: str) -> ToolSpec:

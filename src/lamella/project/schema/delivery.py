@@ -67,7 +67,7 @@ _FREE_FORMS = ("text", "argument")
 def _settled(kind: Type) -> Type:
     """``kind`` without variables in strings of a strict form: these tables are read before any cell is known."""
     if isinstance(kind, Text):
-        return replace(kind, constant=kind.form.name not in _FREE_FORMS, deferred=False)
+        return replace(kind, constant=not kind.raw and kind.form.name not in _FREE_FORMS, deferred=False)
     if isinstance(kind, ListOf):
         return replace(kind, item=_settled(kind.item))
     if isinstance(kind, MapOf):

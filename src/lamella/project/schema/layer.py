@@ -20,7 +20,6 @@ from lamella.project.schema.grammar import (
     texts,
 )
 from lamella.project.spec import (
-    CargoSpec,
     IndexSpec,
     ModelSpec,
     NodeSpec,
@@ -174,7 +173,6 @@ _CARGO = Table(
         Row("wrapper", text("command"), "compiler wrapper like sccache"),
         Row("volatile", texts("crate"), "crates that are never cached"),
     ),
-    CargoSpec,
 )
 _INDEX = Table(
     "layer.N.python.indexes[]",
