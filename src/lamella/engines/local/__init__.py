@@ -1,0 +1,1 @@
+"""The embedded engine: solver, step runner, sandbox (Linux only; imported when the local engine is chosen)."""
