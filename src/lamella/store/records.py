@@ -1,0 +1,169 @@
+"""Records: one canonical JSON file per resolved key, which is the truth; the SQLite index only finds them faster.
+
+A record is of use only while everything that it names is there with the right size (RELIABILITY S8). One that is
+not is a miss and is dropped; a miss is never an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from lamella.commit import disk_errors, replace_file
+from lamella.errors import HostileInputError, InternalError
+from lamella.graph.record import Record
+from lamella.oci.digest import is_digest
+from lamella.store.blobs import Blobs
+from lamella.store.context import Context
+from lamella.store.record_format import StoredRecord, UnknownFormatError, parse_record, record_to_bytes
+from lamella.store.snapshots import Snapshots
+from lamella.store.variants import Variants
+
+__all__ = ["RecordIndex", "Records"]
+
+
+class RecordIndex(Protocol):
+    """What finds records by other things than their key."""
+
+    def latest(self, project: str, name: str) -> tuple[str, ...]:
+        """Keys of the newest records of a vertex name, newest first."""
+
+    def add(self, record: Record, inode: int) -> None:
+        """Notes a record whose file has just been committed."""
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forgets records."""
+
+
+class Records:
+    """All records of one store. Thread-safe."""
+
+    def __init__(
+        self, context: Context, index: Callable[[], RecordIndex], blobs: Blobs, snapshots: Snapshots, variants: Variants
+    ) -> None:
+        self._context = context
+        self._index = index
+        self._blobs = blobs
+        self._snapshots = snapshots
+        self._variants = variants
+
+    def put(self, record: Record, *, also: Iterable[str] = ()) -> None:
+        """Stores a record, in place of an older one of its key.
+
+        What its result names must be in the store: blobs ``tree``, ``packages``, ``facts`` and ``log``, snapshot
+        ``snapshot``; InternalError otherwise. The snapshot of ``tree`` and the layers' blobs are needed from now on
+        if they are there now. ``also`` are further blobs that it stands on (a base's manifest and config).
+        """
+        self._context.check_writable()
+        stored = StoredRecord(record, self._needs(record, tuple(also)))
+        path = self._context.layout.record(record.key)
+        self._context.leases.add(("record", record.key))
+        with self._context.lock.shared():
+            with disk_errors("storing a record", path):
+                path.parent.mkdir(mode=0o755, exist_ok=True)
+            replace_file(path, record_to_bytes(stored), staging=self._context.layout.staging, what="storing a record")
+        self._index().add(record, os.stat(path).st_ino)
+
+    def find(self, key: str) -> Record | None:
+        """The record of a resolved key when all that it needs is there; what was found is under the open leases."""
+        path = self._context.layout.record(key)
+        self._context.leases.add(("record", key))
+        with self._context.lock.shared():
+            stored = self._load(path)
+        if stored is None:
+            return None
+        if stored.record.key != key or self.missing(stored):
+            self.drop(key)
+            return None
+        self._context.mark_used(path)
+        return stored.record
+
+    def latest(self, project: str, name: str) -> Record | None:
+        """The newest record of a vertex name in a project, whether or not its objects are still there."""
+        for key in self._index().latest(project, name):
+            stored = self._load(self._context.layout.record(key))
+            if stored is not None:
+                return stored.record
+        return None
+
+    def all(self) -> Iterator[Record]:
+        """Every record that can be read, sorted by key."""
+        for _, stored in self.stored():
+            yield stored.record
+
+    def stored(self) -> Iterator[tuple[Path, StoredRecord]]:
+        """Every record that can be read, with its file and its needs."""
+        for path in self.paths():
+            stored = self._load(path)
+            if stored is not None:
+                yield path, stored
+
+    def paths(self) -> Iterator[Path]:
+        """The files of all records, sorted by key."""
+        folder = self._context.layout.folder("records")
+        for shard in sorted(os.listdir(folder)):
+            for name in sorted(os.listdir(folder / shard)):
+                if is_digest(f"sha256:{name.removesuffix('.json')}"):
+                    yield folder / shard / name
+
+    def missing(self, stored: StoredRecord) -> tuple[str, ...]:
+        """What a record needs and is not there, as text; everything is put under the open leases."""
+        self._context.leases.add(*((kind, identity) for kind, identity, _ in stored.objects if kind != "layer"))
+        return tuple(f"{kind} {one}" for kind, one, size in stored.objects if not self._has(kind, one, size))
+
+    def drop(self, key: str) -> bool:
+        """Removes a record; its objects go with a later collection. False when there was none."""
+        if self._context.read_only:
+            return False
+        trash = self._context.discard(self._context.layout.record(key))
+        self._context.empty(trash)
+        self._index().remove((key,))
+        return trash is not None
+
+    def _has(self, kind: str, identity: str, size: int) -> bool:
+        if kind == "blob":
+            return self._blobs.has(identity, size)
+        if kind == "snapshot":
+            found = self._snapshots.find(identity)
+            return found is not None and found.manifest_size == size
+        return self._blobs.has(identity) or bool(self._variants.of(identity))
+
+    def _needs(self, record: Record, also: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
+        result = record.result
+        needs: list[tuple[str, str, int]] = []
+        for digest in filter(None, (result.tree, result.packages, result.facts, *also)):
+            size = self._blobs.size(digest)
+            if size is None:
+                raise InternalError(f"record of {record.name} names blob {digest}, which is not in the store")
+            needs.append(("blob", digest, size))
+        for identity, must in ((result.snapshot, True), (result.tree, False)):
+            found = self._snapshots.find(identity) if identity else None
+            if found is not None:
+                needs.append(("snapshot", identity, found.manifest_size))
+            elif identity and must:
+                raise InternalError(f"record of {record.name} names snapshot {identity}, which is not in the store")
+        if not result.snapshot:  # else a lost layer is written from it again
+            needs += [("layer", one.diff_id, 0) for one in result.layers if self._has("layer", one.diff_id, 0)]
+        return tuple(dict.fromkeys(needs))
+
+    def _load(self, path: Path) -> StoredRecord | None:
+        """A record from its file; a malformed one is put into quarantine."""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            data = b""
+        try:
+            return parse_record(data)
+        except UnknownFormatError:
+            return None
+        except HostileInputError as error:
+            if not self._context.read_only:
+                with suppress(FileNotFoundError):
+                    self._context.quarantine(path, "record")
+            self._context.warn(f"record {path.stem[:12]} was put into quarantine: {error.message}")
+            return None

@@ -1,0 +1,250 @@
+"""One open store: its parts, put together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from lamella.clock import SystemClock
+from lamella.commit import commit_bytes, disk_errors, replace_file, sweep_temporary_files
+from lamella.errors import ConfigError
+from lamella.graph.protocols import Clock
+from lamella.host.locks import OnWait, file_system_type, hold, is_network_file_system, lock_directory, try_lock
+from lamella.oci.manifest import Index as ImageIndex
+from lamella.store.blobs import Blobs
+from lamella.store.context import LOCK_TIMEOUT, Context, Remover, StoreLock, remove_tree
+from lamella.store.held import HOLD_TIMEOUT, Caches, States
+from lamella.store.images import Images
+from lamella.store.layout import FOLDERS, STORE_FORMAT, Layout, id_name
+from lamella.store.leases import Lease, Leases
+from lamella.store.lookup import StoreLookup
+from lamella.store.memo import BootMemo
+from lamella.store.pins import Pins
+from lamella.store.records import Records
+from lamella.store.snapshots import Snapshots
+from lamella.store.variants import Variants
+
+if TYPE_CHECKING:
+    from lamella.store.index import Index  # SQLite is loaded when it is first asked something
+
+__all__ = ["Store"]
+
+_VERSION = "lamella store "
+_IMAGE_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class Store:
+    """A store that is open. Safe for threads and for other processes; make one with :meth:`open`.
+
+    ``blobs``, ``snapshots``, ``records``, ``variants``, ``states``, ``caches``, ``images`` and ``pins`` are its
+    parts, ``logs`` and ``scan`` directories for others to use, ``lookup`` the records as planning wants them.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._index: Index | None = None
+        self._mutex = threading.Lock()
+        self._leftovers = False
+        self.layout = context.layout
+        self.blobs = Blobs(context, BootMemo(self.index))
+        self.snapshots = Snapshots(context)
+        self.variants = Variants(context, self.blobs)
+        self.records = Records(context, self.index, self.blobs, self.snapshots, self.variants)
+        self.states = States(context)
+        self.caches = Caches(context)
+        self.images = Images(context, self.blobs)
+        self.pins = Pins(context)
+        self.lookup = StoreLookup(self.records, self.blobs)
+        self.logs = context.layout.folder("logs")
+        self.scan = context.layout.folder("scan")
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        *,
+        clock: Clock | None = None,
+        warn: Callable[[str], None] = lambda text: None,
+        on_wait: OnWait | None = None,
+        remover: Remover = remove_tree,
+        allow_network: bool = False,
+    ) -> Store:
+        """Opens the store at ``root``, made when missing; one that may not be written is opened for reading.
+
+        ``warn`` takes texts for people, ``on_wait`` what is waited for and for how long; ``remover`` deletes trees.
+        Raises ConfigError for another version, for a network file system unless ``allow_network``, and where nothing
+        can be made; ResourceError when disk or inodes are used up.
+        """
+        layout = Layout(root)
+        version = _read_version(layout)
+        if version is None:
+            _make(layout)
+        elif version == 0:
+            warn(f"the version file of the store {root} was damaged; it was written anew")
+            replace_file(layout.version, _version_bytes())
+        elif version != STORE_FORMAT:
+            raise ConfigError(
+                f"the store {root} has version {version}, this release knows {STORE_FORMAT}",
+                hint="use a newer release, or set XDG_CACHE_HOME to another place",
+            )
+        _check_network(root, allow_network, warn)
+        read_only = not os.access(root, os.W_OK)
+        store = cls(
+            Context(
+                layout,
+                StoreLock(layout.lock("store"), enabled=not read_only, on_wait=on_wait),
+                Leases(layout.folder("leases"), enabled=not read_only),
+                clock or SystemClock(),
+                remover,
+                warn,
+                on_wait,
+                read_only,
+            )
+        )
+        if not read_only:
+            store.sweep()
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        """The directory of the store."""
+        return self.layout.root
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this store may only be read: then there are no locks, no leases and no repairs."""
+        return self._context.read_only
+
+    def set_remover(self, remover: Remover) -> None:
+        """From now on trees are deleted by ``remover``: an engine's, when files belong to its id mapping."""
+        self._context.remover = remover
+
+    def lease(self, purpose: str) -> AbstractContextManager[Lease | None]:
+        """Holds on to every object that is read or written inside the block (RELIABILITY S7)."""
+        return self._context.leases.lease(purpose)
+
+    def key_lock(
+        self, key: str, *, timeout: float | None = HOLD_TIMEOUT, on_wait: OnWait | None = None
+    ) -> AbstractContextManager[int]:
+        """So that of all processes and threads one executes the step of a resolved key; the others look again.
+
+        Raises StoreBusyError when the holder does not finish within ``timeout`` seconds.
+        """
+        self._context.check_writable()
+        return hold(
+            self.layout.lock(f"key-{id_name(key)}"),
+            timeout=timeout,
+            on_wait=on_wait or self._context.on_wait,
+            what=f"step {key.partition(':')[2][:12]}",
+        )
+
+    def index(self) -> Index:
+        """The SQLite index, opened when it is first needed."""
+        with self._mutex:
+            if self._index is None:
+                from lamella.store.index import Index
+
+                self._index = Index(self._context)
+            return self._index
+
+    def sweep(self) -> None:
+        """Moves what dead runs left half made into the trash. Does nothing while others are busy."""
+        if os.listdir(self.layout.staging):
+            fd = try_lock(self.layout.lock("store"))
+            if fd is not None:
+                try:
+                    _sweep_staging(self._context)
+                finally:
+                    os.close(fd)
+        self._leftovers = bool(os.listdir(self.layout.trash))
+
+    def empty_trash(self) -> None:
+        """Deletes what was taken out of the store; what another process is deleting is left to it."""
+        fd = try_lock(self.layout.lock("trash"))
+        if fd is None:
+            return
+        try:
+            for name in sorted(os.listdir(self.layout.trash)):
+                self._context.empty(self.layout.trash / name)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Lets go of everything; leftovers of dead runs are deleted now."""
+        if self._leftovers:
+            self._leftovers = False
+            self.empty_trash()
+        self._context.leases.close()
+        with self._mutex:
+            index, self._index = self._index, None
+        if index is not None:
+            index.close()
+
+
+def _read_version(layout: Layout) -> int | None:
+    """The version of a store; None when there is none, 0 when the file says nothing."""
+    try:
+        text = layout.version.read_bytes()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise ConfigError(f"the store {layout.root} is no directory", hint="set XDG_CACHE_HOME to one") from error
+    except PermissionError as error:
+        raise ConfigError(
+            f"the store {layout.root} cannot be read", hint="set XDG_CACHE_HOME to a place that you own"
+        ) from error
+    number = text.decode("ascii", "replace").removeprefix(_VERSION).strip()
+    return int(number) if text.startswith(_VERSION.encode()) and number.isdigit() else 0
+
+
+def _version_bytes() -> bytes:
+    return f"{_VERSION}{STORE_FORMAT}\n".encode()
+
+
+def _make(layout: Layout) -> None:
+    """Makes an empty store; the version file comes last, so a half made one is made again."""
+    with disk_errors("making the store", layout.root), suppress(FileExistsError):
+        layout.root.mkdir(mode=0o700, parents=True)
+    with disk_errors("making the store", layout.root):
+        layout.folder("locks").mkdir(mode=0o755, exist_ok=True)
+    with hold(layout.lock("make"), timeout=LOCK_TIMEOUT, what="making the store"):
+        if _read_version(layout) is not None:
+            return
+        with disk_errors("making the store", layout.root):
+            for name in FOLDERS:
+                layout.folder(name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        commit_bytes(layout.oci / "oci-layout", _IMAGE_LAYOUT, mode=0o644)
+        commit_bytes(layout.oci / "index.json", ImageIndex(()).to_bytes(), mode=0o644)
+        commit_bytes(layout.version, _version_bytes(), mode=0o644)
+
+
+def _check_network(root: Path, allowed: bool, warn: Callable[[str], None]) -> None:
+    """Locks and SQLite mean little on a network file system (bupstash issue 157, SQLite's FAQ)."""
+    if not is_network_file_system(root):
+        return
+    text = f"the store {root} is on a network file system ({file_system_type(root)}), where locks may not hold"
+    if not allowed:
+        raise ConfigError(text, hint="set XDG_CACHE_HOME to a local disk")
+    warn(f"{text}; only one machine may use it")
+
+
+def _sweep_staging(context: Context) -> None:
+    """Under the exclusive store lock nobody is between making something and locking it."""
+    staging = context.layout.staging
+    sweep_temporary_files(staging)
+    for name in os.listdir(staging):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            lock = lock_directory(staging / name)
+            if lock is not None:
+                context.discard(staging / name)
+                os.close(lock)
