@@ -128,11 +128,12 @@ def _scalar(image: ImageSpec, name: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise _problem(image, f"default {name!r} is not a scalar and cannot be an environment variable",
-                   'use as = "file"')
+    raise _problem(image, f"default {name!r} is not a scalar and cannot be an environment variable", 'use as = "file"')
 
 
-def _start(plan: ImagePlan, base: RuntimeConfig, base_env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _start(
+    plan: ImagePlan, base: RuntimeConfig, base_env: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Entrypoint and cmd: what is written, else the only program of the layers, else the base's."""
     image = plan.image
     cmd = tuple(_text(image, item, base_env) for item in image.cmd) if image.cmd is not None else None
@@ -165,9 +166,7 @@ def _healthcheck(image: ImageSpec, facts: BaseFacts) -> Healthcheck | None:
         test = healthcheck_test(wanted, port, facts)
     except ConfigError as error:
         raise _problem(image, error.message, error.hint) from error
-    return Healthcheck(
-        test, wanted.interval * SECOND, wanted.timeout * SECOND, wanted.start * SECOND, wanted.retries
-    )
+    return Healthcheck(test, wanted.interval * SECOND, wanted.timeout * SECOND, wanted.start * SECOND, wanted.retries)
 
 
 def _first_port(exposed: tuple[str, ...]) -> int | None:

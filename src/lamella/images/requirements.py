@@ -36,9 +36,7 @@ def check_requirements(
     return tuple(problems)
 
 
-def _check(
-    need: Requirement, base: BaseFacts, facts_of: Callable[[str], BaseFacts | None]
-) -> tuple[str, str]:
+def _check(need: Requirement, base: BaseFacts, facts_of: Callable[[str], BaseFacts | None]) -> tuple[str, str]:
     match need.kind:
         case "glibc":
             return _check_glibc(need, base, facts_of)
@@ -51,9 +49,7 @@ def _check(
             return f"{need.why} has a requirement of unknown kind {need.kind!r}", ""
 
 
-def _check_glibc(
-    need: Requirement, base: BaseFacts, facts_of: Callable[[str], BaseFacts | None]
-) -> tuple[str, str]:
+def _check_glibc(need: Requirement, base: BaseFacts, facts_of: Callable[[str], BaseFacts | None]) -> tuple[str, str]:
     toolchain = facts_of(need.rootfs) if need.rootfs else None
     wanted = need.value or (toolchain.libc_version if toolchain else "")
     if toolchain is not None and toolchain.libc and base.libc and toolchain.libc != base.libc:
@@ -84,5 +80,3 @@ def _check_interpreter(need: Requirement, base: BaseFacts) -> tuple[str, str]:
         f"{need.why} needs {language} {version} at {path or 'any path'}; the base has {known or 'none'}",
         f"add {language} {version} to the base, or write the version it has",
     )
-
-

@@ -162,7 +162,9 @@ class _CellLowering:
             (name, self.layer(name)) for name in image.layers if self.cell.layer(name).kind not in ("base", "run")
         ]
         parts = [
-            ImagePart(name, self._place(name, placement, chain)) for name, low in lowered for placement in low.placements
+            ImagePart(name, self._place(name, placement, chain))
+            for name, low in lowered
+            for placement in low.placements
         ]
         parts += self._config_parts(image, chain)
         return ImagePlan(
@@ -191,8 +193,11 @@ class _CellLowering:
             if own_root and chain is not None:
                 raise layer_error(layer, f"image {image.name!r} already has a base", hint="an image has one root")
             if low.rootfs.host:
-                raise layer_error(layer, f"image {image.name!r} cannot stand on the host's own files",
-                                  hint="use host = true only for layers named by 'on'")
+                raise layer_error(
+                    layer,
+                    f"image {image.name!r} cannot stand on the host's own files",
+                    hint="use host = true only for layers named by 'on'",
+                )
             self.done[name] = low
             chain = low.rootfs
         return chain or self._default_base(image)

@@ -116,7 +116,13 @@ def _plan_vertex(
     if parts is None:
         last = lookup.latest(project, info.name)
         return PlannedVertex(
-            key, info.name, info.layer, "expected", runs, why="an input is built first", seconds=last.seconds if last else ""
+            key,
+            info.name,
+            info.layer,
+            "expected",
+            runs,
+            why="an input is built first",
+            seconds=last.seconds if last else "",
         )
     resolved = parts.key
     record = None if key in options.force else lookup.record(resolved)
@@ -152,9 +158,7 @@ def _missing(
         why = "its result is not stored any more, or is too old"
     else:
         why = "changed: " + ", ".join(dict.fromkeys(change.part for change in changes[:3]))
-    return PlannedVertex(
-        key, info.name, info.layer, "build", runs, parts.key, why, last.seconds, None, parts, changes
-    )
+    return PlannedVertex(key, info.name, info.layer, "build", runs, parts.key, why, last.seconds, None, parts, changes)
 
 
 def _is_old(vertex: Vertex, record: Record, options: PlanOptions) -> bool:
@@ -166,5 +170,3 @@ def _is_old(vertex: Vertex, record: Record, options: PlanOptions) -> bool:
 
 def _days(seconds: int) -> str:
     return f"{seconds // 86400} days" if seconds >= 172800 else f"{seconds // 3600} hours"
-
-

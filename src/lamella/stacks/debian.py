@@ -80,14 +80,14 @@ class BaseStack:
         pin = context.lock.bases.get(spec.from_)
         digest = pin.manifests.get(context.platform) if pin else None
         if pin is None or digest is None:
-            what = f"base {spec.from_} is not in lamella.lock" if pin is None else (
-                f"base {spec.from_} has no manifest for {context.platform} in lamella.lock"
+            what = (
+                f"base {spec.from_} is not in lamella.lock"
+                if pin is None
+                else (f"base {spec.from_} has no manifest for {context.platform} in lamella.lock")
             )
             raise layer_error(context.layer, what, hint="run: lamella lock")
         op = ImageOp(spec.from_, digest)
-        vertex = context.graph.add(
-            Vertex(op, (), context.platform, context.platform, vertex_info(context.layer, part))
-        )
+        vertex = context.graph.add(Vertex(op, (), context.platform, context.platform, vertex_info(context.layer, part)))
         return Rootfs(vertex, FrozenMap({"PATH": BASE_PATH, **dict(pin.env)}))
 
 
@@ -120,9 +120,7 @@ def package_manager(context: LowerContext, spec: BaseSpec) -> str:
         if family in _FAMILIES:
             return _FAMILIES[family]
     if len(written) > 1:
-        raise layer_error(
-            context.layer, f"the package manager of {spec.from_} is not known", hint="run: lamella lock"
-        )
+        raise layer_error(context.layer, f"the package manager of {spec.from_} is not known", hint="run: lamella lock")
     return written[0] if written else "apt"
 
 

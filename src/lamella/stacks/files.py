@@ -196,7 +196,9 @@ class RunStack(_Quiet):
         spec, layer = context.layer.spec, context.layer
         assert isinstance(spec, RunSpec)  # noqa: S101 - the planner's table pairs kind and adapter
         if context.rootfs is None:
-            raise layer_error(layer, "'run' needs a base to run on", hint="list a base layer before it, or name one in 'on'")
+            raise layer_error(
+                layer, "'run' needs a base to run on", hint="list a base layer before it, or name one in 'on'"
+            )
         inputs, mounts = need_mounts(context, first=1)
         if layer.inputs:
             info = vertex_info(layer, "sources")
@@ -231,5 +233,3 @@ def need_mounts(context: LowerContext, *, first: int) -> tuple[tuple[Input, ...]
             selection = Paths((inner,)) if inner else AllPaths()
             inputs.append(Input(vertex, selection, f"needs {needed.need.layer}"))
     return tuple(inputs), tuple(mounts)
-
-

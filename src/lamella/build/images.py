@@ -1,0 +1,226 @@
+"""The use case ``build``: plan, solve what is missing, compose, tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexRow
+from lamella.build.parts import Parts, Selection, lower, plan
+
+from lamella.engines.base import Engine, SolveOptions, SolveOutcome, SolveRequest
+from lamella.errors import ConfigError, InternalError
+from lamella.graph.events import EventSink, Message
+from lamella.graph.facts import BaseFacts
+from lamella.graph.op import ExecOp
+from lamella.graph.record import Result
+from lamella.graph.vertex import executes
+from lamella.images.compose import ComposedImage, ImageLayer, compose
+from lamella.images.requirements import check_requirements
+from lamella.images.variants import layer_variant
+from lamella.oci.config import EPOCH
+from lamella.oci.platform import parse_platform
+from lamella.planning.lowering import BuildGraph, ImagePlan
+from lamella.planning.plan import Plan, PlanOptions
+from lamella.planning.walk import Resolver
+from lamella.store.store import Store
+
+__all__ = ["build_images", "build_layer", "forced_vertices"]
+
+
+def build_images(
+    parts: Parts,
+    selection: Selection,
+    options: BuildOptions,
+    *,
+    store: Store,
+    engine: Callable[[], Engine],
+    sink: EventSink,
+) -> BuildReport:
+    """Builds the selected images into the store. The engine is made only when something is missing."""
+    start = parts.clock.monotonic()
+    with store.lease("build"):
+        work = _Build(parts, selection, options, store, sink)
+        results = work.solve(engine)
+        images = tuple(work.image(image, results) for image in work.graph.images)
+    seconds = parts.clock.monotonic() - start
+    return BuildReport(images, work.rows, seconds, work.plan.warnings)
+
+
+def build_layer(
+    parts: Parts,
+    selection: Selection,
+    options: BuildOptions,
+    *,
+    store: Store,
+    engine: Callable[[], Engine],
+    sink: EventSink,
+) -> tuple[BuildGraph, dict[str, Result], BuildReport]:
+    """Builds one layer's product (``--target``) and what it stands on, no image."""
+    start = parts.clock.monotonic()
+    with store.lease("build"):
+        work = _Build(parts, selection, options, store, sink)
+        results = work.solve(engine)
+    report = BuildReport((), work.rows, parts.clock.monotonic() - start, work.plan.warnings)
+    return work.graph, results, report
+
+
+def forced_vertices(graph: BuildGraph, options: BuildOptions) -> frozenset[str]:
+    """Definition keys that the options ask to run again."""
+    forced = set()
+    kinds = {item.layer.name: item.layer.kind for item in graph.layers}
+    unknown = [name for name in options.no_cache_filter if name not in kinds]
+    if unknown:
+        raise ConfigError(
+            f"--no-cache-filter names layer {unknown[0]!r}, which no selected image uses",
+            hint=f"layers are {', '.join(sorted(kinds))}",
+        )
+    for key, vertex in graph.definition.vertices.items():
+        if not executes(vertex):
+            continue
+        own = isinstance(vertex.op, ExecOp) and kinds.get(vertex.info.layer, "base") != "base"
+        if options.no_cache or (options.rebuild and own) or vertex.info.layer in options.no_cache_filter:
+            forced.add(key)
+    return frozenset(forced)
+
+
+class _Build:
+    """One build in progress."""
+
+    def __init__(
+        self, parts: Parts, selection: Selection, options: BuildOptions, store: Store, sink: EventSink
+    ) -> None:
+        self.parts = parts
+        self.options = options
+        self.store = store
+        self.sink = sink
+        self.graph = lower(parts, selection)
+        forced = forced_vertices(self.graph, options)
+        now = parts.clock.now()
+        self.plan: Plan = plan(parts, selection, PlanOptions(forced, options.refresh, now), self.graph)
+        self.targets = self.graph.layer_vertices(selection.layer) if selection.layer else self.graph.targets
+        self.images = () if selection.layer else self.graph.images
+        self.rows: tuple[VertexRow, ...] = ()
+        self._resolver = Resolver(self.graph.definition, parts.tree, parts.host, parts.lookup)
+        for warning in self.plan.warnings:
+            sink.emit(Message(parts.clock.monotonic(), "warning", warning))
+        self._check_requirements(self.plan.results)
+
+    def solve(self, engine: Callable[[], Engine]) -> dict[str, Result]:
+        """Results of all vertices; the engine runs only when the plan has work or a layer has no blob yet."""
+        exports = frozenset(key for image in self.images for key in self.graph.definition.chain(image.base))
+        if not self.plan.has_work and self._all_exported(exports):
+            self.rows = tuple(VertexRow(item.name, item.layer, "reused", 0.0, item.key) for item in self.plan.vertices)
+            return dict(self.plan.results)
+        stale = {item.vertex for item in self.plan.vertices if item.status == "build"}
+        stale |= {i.vertex for i in self.plan.vertices if i.status == "expected"} & self._forced()
+        request = SolveRequest(
+            self.parts.project.name,
+            self.graph.definition,
+            self.targets,
+            exports,
+            SolveOptions(
+                self.options.jobs,
+                self.options.memory,
+                frozenset(self._forced() | self._refreshed(stale)),
+                self.options.no_cache,
+                self.options.refresh,
+                self.options.offline,
+                self.options.strict,
+            ),
+            self.options.secrets,
+        )
+        outcome = engine().solve(request, self.sink)
+        self.rows = self._solved_rows(outcome)
+        results = {key: item.result for key, item in outcome.vertices.items()}
+        self._check_requirements(results)
+        return results
+
+    def _forced(self) -> frozenset[str]:
+        return forced_vertices(self.graph, self.options)
+
+    def _refreshed(self, stale: set[str]) -> set[str]:
+        """With ``--refresh`` what the plan found too old has a record and must still run."""
+        if not self.options.refresh:
+            return set()
+        return {key for key in stale if self.graph.definition[key].info.freshness is not None}
+
+    def _all_exported(self, exports: frozenset[str]) -> bool:
+        for key in exports:
+            result = self.plan.results.get(key)
+            if result is None or any(not self.store.variants.of(layer.diff_id) for layer in result.layers):
+                return False
+            if not result.layers and result.snapshot:
+                return False
+        return True
+
+    def _solved_rows(self, outcome: SolveOutcome) -> tuple[VertexRow, ...]:
+        why = {item.vertex: item.why for item in self.plan.vertices}
+        rows = []
+        for key, item in outcome.vertices.items():
+            if item.outcome == "source" or item.record is None:
+                continue
+            info = self.graph.definition[key].info
+            reason = why.get(key, "") if item.outcome == "built" else ""
+            evidence = item.record.evidence.lines if item.outcome == "built" else ()
+            rows.append(
+                VertexRow(info.name, info.layer, item.outcome, item.seconds, item.record.key, reason, 0, evidence)
+            )
+        return tuple(rows)
+
+    def _facts(self, key: str, results: dict[str, Result]) -> BaseFacts | None:
+        result = results.get(key)
+        return self._resolver.facts_of(key, result) if result is not None else None
+
+    def _check_requirements(self, results: dict[str, Result]) -> None:
+        """Findings of all images whose base is known already, before an hour is spent."""
+        problems = []
+        for image in self.images:
+            base = self._facts(image.base, results)
+            if base is not None:
+                problems += check_requirements(image, base, lambda key: self._facts(key, results))
+        if problems:
+            raise ConfigError.from_problems(tuple(dict.fromkeys(problems)))
+
+    def image(self, plan: ImagePlan, results: dict[str, Result]) -> BuiltImage:
+        """Composes an image, stores it and gives it its local names."""
+        facts = self._facts(plan.base, results)
+        if facts is None:
+            raise InternalError(f"the base facts of image {plan.image.name!r} are gone")
+        created = self.options.created or EPOCH
+        composed = compose(plan, self._layers(plan, results), facts, labels=self.options.labels, created=created)
+        return self._store(plan, composed)
+
+    def _layers(self, plan: ImagePlan, results: dict[str, Result]) -> tuple[ImageLayer, ...]:
+        definition = self.graph.definition
+        made = [(definition[key].info.name, results[key]) for key in definition.chain(plan.base)]
+        made += [(part.layer, results[part.vertex]) for part in plan.parts]
+        layers = [(name, layer) for name, result in made for layer in result.layers if layer.entries]
+        return tuple(
+            ImageLayer(name, layer_variant(self.store, layer.diff_id, self.options.compressor), layer.diff_id)
+            for name, layer in layers
+        )
+
+    def _store(self, plan: ImagePlan, composed: ComposedImage) -> BuiltImage:
+        blobs = self.store.blobs
+        blobs.put_bytes(composed.config.to_bytes())
+        blobs.put_bytes(composed.manifest.to_bytes())
+        descriptor = composed.manifest.descriptor(parse_platform(plan.cell.platform))
+        names = (plan.image.local_name, *self.options.tags)
+        known = {name: self.store.images.resolve(name) for name in names}
+        changed = False
+        for name, before in known.items():
+            if before is None or before.digest != descriptor.digest:
+                self.store.images.tag(name, descriptor)
+                changed = True
+        layers = tuple((layer.name, layer.diff_id, layer.descriptor.size) for layer in composed.layers)
+        return BuiltImage(
+            plan.image.name,
+            str(plan.cell),
+            plan.cell.platform,
+            descriptor,
+            composed.manifest.config.digest,
+            layers,
+            names,
+            changed,
+        )

@@ -1,0 +1,5 @@
+"""``python -m lamella.cli``."""
+
+from lamella.cli.main import main
+
+main()

@@ -1,0 +1,127 @@
+"""``lamella build``."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lamella.build.options import BuildOptions
+from lamella.canonical import FrozenMap
+from lamella.cli.messages import say
+from lamella.cli.options import (
+    complete_layers,
+    format_option,
+    pairs,
+    parse_size,
+    project_options,
+    selection_from,
+)
+from lamella.cli.progress import MODES, open_progress
+from lamella.cli.report import build_summary, report_json
+from lamella.cli.secrets import read_secrets
+from lamella.cli.session import command_settings, project_session
+
+__all__ = ["command"]
+
+
+@click.command("build")
+@project_options
+@click.option(
+    "--target", "layer", default="", metavar="LAYER", shell_complete=complete_layers, help="Build one layer only."
+)
+@click.option("--rebuild", is_flag=True, help="Run the project's steps again, states warm.")
+@click.option("--no-cache", is_flag=True, help="Run all steps again, without states.")
+@click.option("--no-cache-filter", multiple=True, metavar="LAYER", help="Run a layer's steps again.")
+@click.option("--refresh", is_flag=True, help="Run again what is older than its freshness.")
+@click.option("--offline", is_flag=True, help="Refuse to use the network.")
+@click.option("--strict", is_flag=True, help="Refuse writes into sources and replaced base files.")
+@click.option("--secret", "secrets", multiple=True, metavar="id=NAME[,src=FILE|,env=VAR]", help="A secret's value.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="type=oci|docker-archive|dir|tar,dest=PATH",
+    help="Write the image out as well; a path alone means type=dir.",
+)
+@click.option("--load", is_flag=True, help="Load the image into the Docker daemon.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="Set a label.")
+@click.option("-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="A further local name.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=None, help="Steps at a time. [default: cores]")
+@click.option("--memory", default=None, metavar="SIZE", help="Memory for all steps together.")
+@click.option(
+    "--compression", type=click.Choice(["gzip", "zstd", "none"]), default=None, help="How layers are compressed."
+)
+@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True, help="How progress is shown.")
+@click.option("--metadata-file", type=click.Path(path_type=Path), default=None, help="Write a JSON report there.")
+@format_option
+def command(
+    images: tuple[str, ...],
+    profile: str | None,
+    only: tuple[str, ...],
+    platforms: tuple[str, ...],
+    every: bool,
+    file: Path | None,
+    build_args: tuple[str, ...],
+    contexts: tuple[str, ...],
+    layer: str,
+    progress: str,
+    metadata_file: Path | None,
+    output_format: str,
+    outputs: tuple[str, ...],
+    load: bool,
+    **flags: Any,
+) -> None:
+    """Build images: all of the project in their default cell, or those that are named.
+
+    What has a record is reused; what is missing is built in the sandbox; the image is composed from its layers.
+    The result is in the local store under PROJECT/IMAGE:dev.
+
+    \b
+    lamella build                     every image, dev
+    lamella build api --prod          one image, prod
+    lamella build --all               the whole matrix
+    lamella build --target app        one layer, no image
+    lamella build -o type=oci,dest=out.tar
+    """
+    settings = command_settings()
+    selection = selection_from(images, profile, only, platforms, every, layer)
+    session = project_session(file, build_args, contexts, offline=flags["offline"])
+    options = BuildOptions(
+        rebuild=flags["rebuild"],
+        no_cache=flags["no_cache"],
+        no_cache_filter=flags["no_cache_filter"],
+        refresh=flags["refresh"],
+        offline=flags["offline"],
+        strict=flags["strict"],
+        jobs=flags["jobs"] or 0,
+        memory=parse_size(flags["memory"], "--memory"),
+        compressor=flags["compression"] or "",
+        created="" if settings.epoch is None else _rfc3339(settings.epoch),
+        tags=flags["tags"],
+        labels=FrozenMap(pairs(flags["labels"], "--label")),
+        secrets=read_secrets(session.project, flags["secrets"], settings.environ, session.root),
+    )
+    targets = session.check_outputs(outputs, load=load)
+    with open_progress(progress, terminal=settings.terminal) as sink:
+        report = session.build(selection, options, sink)
+        written = session.write_outputs(report, targets, sink)
+    data = report_json(report, written)
+    if metadata_file is not None:
+        metadata_file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    if output_format == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        for image in report.images:
+            click.echo(f"{image.names[0]}@{image.manifest.digest}")
+    if progress != "quiet":
+        for line in build_summary(report, written):
+            say(line)
+
+
+def _rfc3339(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,20 @@
+"""Entry point. ``--version`` is answered before anything heavy is imported."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command line and exits with its code (DESIGN section 6)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments in (["--version"], ["-V"]):
+        from lamella import __version__
+
+        sys.stdout.write(f"lamella {__version__}\n")
+        sys.exit(0)
+    from lamella.cli.run import run_cli
+
+    sys.exit(run_cli(arguments))

@@ -1,0 +1,75 @@
+"""How a build's report reads: a summary for people, an object for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamella.build.options import BuildReport
+from lamella.cli.messages import format_seconds, format_size, paint
+
+__all__ = ["build_summary", "report_json", "table"]
+
+
+def table(rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows as aligned lines; columns in ``right`` are right-aligned."""
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...]) -> list[str]:
+    """Images, what was written, and one line of what was reused, restored and built."""
+    lines = []
+    for image in report.images:
+        state = "" if image.changed else paint(" (unchanged)", "dim")
+        lines.append(
+            f"{paint('image', 'bold')} {image.names[0]}  {image.manifest.digest[:19]}  "
+            f"{len(image.layers)} layers, {format_size(image.size)}{state}"
+        )
+    lines += [f"wrote {what} {where}" for what, where in written]
+    counts = [f"{report.count(outcome)} {outcome}" for outcome in ("reused", "restored", "built")]
+    lines.append(f"{', '.join(counts)} in {format_seconds(report.seconds)}")
+    return lines
+
+
+def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The report with buildx's names where it has them."""
+    return {
+        "format": 1,
+        "seconds": round(report.seconds, 3),
+        "counts": {name: report.count(name) for name in ("reused", "restored", "built")},
+        "images": [
+            {
+                "image.name": ",".join(image.names),
+                "image": image.name,
+                "cell": image.cell,
+                "platform": image.platform,
+                "containerimage.digest": image.manifest.digest,
+                "containerimage.config.digest": image.config_digest,
+                "containerimage.descriptor": image.manifest.to_json(),
+                "changed": image.changed,
+                "size": image.size,
+                "layers": [{"name": name, "diff_id": diff_id, "size": size} for name, diff_id, size in image.layers],
+            }
+            for image in report.images
+        ],
+        "vertices": [
+            {
+                "name": row.name,
+                "layer": row.layer,
+                "outcome": row.outcome,
+                "seconds": round(row.seconds, 3),
+                "key": row.key,
+                "why": row.why,
+                "evidence": list(row.evidence),
+            }
+            for row in report.vertices
+        ],
+        "outputs": [{"type": what, "dest": where} for what, where in written],
+        "warnings": list(report.warnings),
+    }

@@ -1,0 +1,64 @@
+"""Runs a command and turns whatever comes out of it into words and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from lamella.cli.app import app
+from lamella.cli.messages import render_error
+from lamella.errors import LamellaError
+
+__all__ = ["run_cli"]
+
+BUG_HINT = "this is a defect in Lamella; run again with --debug for the traceback and report it"
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception in the main thread so that everything is cleaned up."""
+
+
+def run_cli(arguments: list[str]) -> int:
+    """The exit code of one command line. Tracebacks are shown with ``--debug`` only."""
+    debug = "--debug" in arguments or "-D" in arguments
+    signal.signal(signal.SIGTERM, _on_term)
+    try:
+        code = app.main(args=arguments, prog_name="lamella", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except LamellaError as error:
+        return _report(error, debug=debug)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+    except _Terminated:
+        sys.stderr.write("\nterminated\n")
+        return 143
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except Exception as error:
+        if debug:
+            raise
+        sys.stderr.write(render_error(LamellaError(f"{type(error).__name__}: {error}", hint=BUG_HINT)))
+        return LamellaError.exit_code
+
+
+def _on_term(signum: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _report(error: LamellaError, *, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    sys.stderr.write(render_error(error))
+    return error.exit_code

@@ -1,0 +1,47 @@
+"""Finds or makes the compressed form of a layer that a target wants (DESIGN 3b: "blobs are variants")."""
+
+from __future__ import annotations
+
+from lamella.errors import IntegrityError
+from lamella.layers.compress import compress_layer, default_level
+from lamella.layers.decompress import open_decompressed
+from lamella.oci.digest import short_digest
+from lamella.oci.manifest import Descriptor
+from lamella.store.store import Store
+
+__all__ = ["find_variant", "layer_variant"]
+
+
+def find_variant(store: Store, diff_id: str, compressor: str = "") -> Descriptor | None:
+    """A stored form of a layer: the wanted compressor's, or with an empty name any, gzip first."""
+    known = store.variants.of(diff_id)
+    wanted = (compressor,) if compressor else ("gzip", "zstd", "none")
+    for name in wanted:
+        for variant in known:
+            if variant.compressor == name or (name == "gzip" and "gzip" in variant.descriptor.media_type):
+                return variant.descriptor
+    return known[0].descriptor if known and not compressor else None
+
+
+def layer_variant(store: Store, diff_id: str, compressor: str = "") -> Descriptor:
+    """As :func:`find_variant`, compressing anew from another form when it must.
+
+    Base layers keep their original bytes unless another compressor is asked for. Raises IntegrityError when no
+    form of the layer is in the store.
+    """
+    found = find_variant(store, diff_id, compressor)
+    if found is not None:
+        return found
+    source = find_variant(store, diff_id)
+    if source is None:
+        raise IntegrityError(
+            f"no blob of layer {short_digest(diff_id)} is in the store",
+            hint="run: lamella cache repair, then build again",
+        )
+    with store.blobs.open(source.digest) as raw, store.blobs.writer() as out:
+        made = compress_layer(open_decompressed(raw, source.media_type), out, compressor)
+        if made.diff_id != diff_id:
+            raise IntegrityError(f"blob {short_digest(source.digest)} does not hold layer {short_digest(diff_id)}")
+        out.commit(made.descriptor.digest, made.descriptor.size)
+    store.variants.put(diff_id, compressor, default_level(compressor), made.descriptor)
+    return made.descriptor
