@@ -6,24 +6,23 @@ command that uses them runs; everything else is converted: durations to seconds,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from lamella.canonical import FrozenMap
+from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.project.cells import AxisPattern
 from lamella.project.events import Event
 from lamella.project.template import Template
 
 __all__ = [
     "BenchSpec",
-    "CacheSpec",
     "ChannelSpec",
     "CheckSpec",
     "CiSpec",
     "CycleSpec",
+    "Delivery",
     "DevSpec",
     "DeviceSpec",
-    "EngineSpec",
     "GenerateSpec",
     "Raw",
     "RetainSpec",
@@ -52,7 +51,7 @@ class DeviceSpec:
     devices: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     runtime: str | None = None
-    env: FrozenMap[str, Raw] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Raw] = EMPTY_MAP
     probe: tuple[Raw, ...] = ()
     title: Raw | None = None
     hardware: Raw | None = None
@@ -65,10 +64,10 @@ class StepKeys:
     """The keys that any step has, in generate and check tables. ``needs``: layer to (source to target) paths."""
 
     on: str | None = None
-    needs: FrozenMap[str, FrozenMap[str, str]] = field(default_factory=FrozenMap)
+    needs: FrozenMap[str, FrozenMap[str, str]] = EMPTY_MAP
     inputs: tuple[str, ...] = ()
     scratch: tuple[str, ...] = ()
-    env: FrozenMap[str, Raw] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Raw] = EMPTY_MAP
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     network: bool = False
@@ -110,7 +109,7 @@ class ServiceSpec:
     image: str | None = None
     from_: Raw | None = None
     ports: tuple[str, ...] = ()
-    env: FrozenMap[str, Raw] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Raw] = EMPTY_MAP
     env_file: str | None = None
     volumes: tuple[Raw, ...] = ()
     after: tuple[str, ...] = ()
@@ -138,7 +137,7 @@ class CheckSpec:
     audit: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
     image: str | None = None
-    only: AxisPattern = field(default_factory=FrozenMap)
+    only: AxisPattern = EMPTY_MAP
     severity: str | None = None
     sarif: bool = False
 
@@ -153,8 +152,8 @@ class BenchSpec:
     bump: int | None = None
     reload: int | None = None
     health: int | None = None
-    edits: FrozenMap[str, str] = field(default_factory=FrozenMap)
-    reuse: FrozenMap[str, float] = field(default_factory=FrozenMap)
+    edits: FrozenMap[str, str] = EMPTY_MAP
+    reuse: FrozenMap[str, float] = EMPTY_MAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class ChannelSpec:
 
     on: tuple[Event, ...] = ()
     images: tuple[str, ...] = ()
-    only: AxisPattern = field(default_factory=FrozenMap)
+    only: AxisPattern = EMPTY_MAP
     tags: tuple[Raw, ...] = ()
     stable_tags: tuple[Raw, ...] = ()
     publish: bool | None = None
@@ -190,29 +189,11 @@ class RetainSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheSpec:
-    """The cache repository (None: the project's with ``-cache``), whether states travel, the local bound in bytes."""
-
-    repository: Raw | None = None
-    state: bool = True
-    size: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSpec:
-    """Which engine, how many steps at once (None: by cores), and how much memory for them in bytes."""
-
-    name: str = "auto"
-    jobs: int | None = None
-    memory: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CiSpec:
     """Workflow files: provider, runner label by platform, time limit in seconds."""
 
     provider: str = "github"
-    runners: FrozenMap[str, str] = field(default_factory=FrozenMap)
+    runners: FrozenMap[str, str] = EMPTY_MAP
     timeout: int | None = None
     submodules: bool = False
     issue: bool = False
@@ -225,5 +206,21 @@ class CycleSpec:
 
     before: tuple[tuple[Raw, ...], ...] = ()
     after: tuple[tuple[Raw, ...], ...] = ()
-    export: FrozenMap[str, Raw] = field(default_factory=FrozenMap)
+    export: FrozenMap[str, Raw] = EMPTY_MAP
     vars: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """All these tables of one project file."""
+
+    workspace: WorkspaceSpec | None = None
+    device: FrozenMap[str, DeviceSpec] = EMPTY_MAP
+    service: FrozenMap[str, ServiceSpec] = EMPTY_MAP
+    generate: FrozenMap[str, GenerateSpec] = EMPTY_MAP
+    check: FrozenMap[str, CheckSpec] = EMPTY_MAP
+    bench: BenchSpec = BenchSpec()
+    channel: FrozenMap[str, ChannelSpec] = EMPTY_MAP
+    retain: FrozenMap[str, RetainSpec] = EMPTY_MAP
+    ci: CiSpec = CiSpec()
+    cycle: CycleSpec = CycleSpec()

@@ -206,7 +206,12 @@ class Expander:
         if result.spec is None:
             return
         self._known(f"layer.{name}.secrets", table.value.get("secrets"), result.spec.secrets, self.project.secrets)
-        self._known(f"layer.{name}.services", table.value.get("services"), result.spec.services, self.project.services)
+        self._known(
+            f"layer.{name}.services",
+            table.value.get("services"),
+            result.spec.services,
+            self.project.root_names("service"),
+        )
         for item in table.value["fetch"].value if result.spec.kind == "fetch" else ():
             secret = item.value.get("secret")
             if secret is not None and secret.value not in self.project.secrets:

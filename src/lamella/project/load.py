@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamella.canonical import FrozenMap, digest_bytes
-from lamella.errors import ConfigError
+from lamella.errors import ConfigError, InternalError
 from lamella.project.cells import PLATFORM, PROFILE, PROFILES, AxisPattern
 from lamella.project.check import Checker, nearest
 from lamella.project.decode import Decoder
@@ -15,10 +15,13 @@ from lamella.project.projectfile import ProjectFile
 from lamella.project.references import check_references
 from lamella.project.schema.grammar import ListOf, MapOf, Row, TableOf, Type, as_list, field_name
 from lamella.project.schema.image import AXIS_PATTERN
-from lamella.project.schema.root import PROJECT, ROOT
+from lamella.project.schema.root import CORE, PROJECT, root_rows
 from lamella.project.template import RESERVED
 from lamella.project.toml import Node, read_toml
 from lamella.project.verify import verify_cells
+
+if TYPE_CHECKING:
+    from lamella.project.delivery import Delivery
 
 __all__ = ["parse_project"]
 
@@ -34,8 +37,9 @@ def parse_project(data: bytes, *, file: str) -> ProjectFile:
     """
     root = read_toml(data, file=file)
     checker = Checker(file, _axes(root), _names(root, "args"))
-    broken = _check(root, checker)
-    project = _project(root, checker, broken, digest_bytes(data))
+    rows = root_rows(root.value)
+    broken = _check(root, rows, checker)
+    project = _project(root, rows, checker, broken, digest_bytes(data))
     check_references(project, checker, broken)
     _axis_rules(root, checker)
     if broken.isdisjoint(("project", "axes", "cells", "args", "image", "layer")):
@@ -61,13 +65,13 @@ def _names(root: Node, table: str) -> Mapping[str, Any]:
     return node.value if node is not None and isinstance(node.value, FrozenMap) else {}
 
 
-def _check(root: Node, checker: Checker) -> frozenset[str]:
+def _check(root: Node, rows: Mapping[str, Row], checker: Checker) -> frozenset[str]:
     """Check every table; the result names those with problems: ``bench``, ``layer.app``."""
     broken: set[str] = set()
     for key, node in root.value.items():
-        row = ROOT.by_key.get(key)
+        row = rows.get(key)
         if row is None:
-            checker.report(node, f"unknown table {key!r}", nearest(key, ROOT.by_key), key=True)
+            checker.report(node, f"unknown table {key!r}", nearest(key, rows), key=True)
         elif isinstance(row.type, MapOf) and isinstance(row.type.item, TableOf) and isinstance(node.value, FrozenMap):
             for name, item in node.value.items():
                 entry = node._replace(value=FrozenMap({name: item}))
@@ -98,44 +102,43 @@ def _cycle_variables(root: Node) -> tuple[str, ...]:
     return tuple(item.value for item in items if isinstance(item.value, str))
 
 
-def _project(root: Node, checker: Checker, broken: frozenset[str], digest: str) -> ProjectFile:
+def _project(root: Node, rows: Mapping[str, Row], checker: Checker, broken: frozenset[str], digest: str) -> ProjectFile:
     """The typed value of everything that is sound; broken tables are as if they were not there."""
     decoder = Decoder(checker.file, None, checker.problems)
-    values = {row.key: _table(root, row, decoder, broken) for row in ROOT.rows if row.key not in _NODES}
-    head, head_node = values["project"], _names(root, "project")
-    cells = values["cells"]
-    secrets = FrozenMap({name: replace(secret, name=name) for name, secret in values["secrets"].items()})
+    values = {key: _table(root, row, decoder, broken) for key, row in rows.items() if key not in _NODES}
+    head, cells = values["project"], values["cells"]
     images = _sound_entries(root, "image", broken)
     return ProjectFile(
         file=checker.file,
         digest=digest,
         name=head["name"] or "",
-        repository=head_node.get("repository"),
+        repository=_names(root, "project").get("repository"),
         version=head["version"],
         ignore=head["ignore"],
-        workspace=values["workspace"],
         axes=FrozenMap(checker.axes),
         exclude=cells["exclude"],
         allow_failure=cells["allow_failure"],
         args=values["args"],
-        secrets=secrets,
+        secrets=FrozenMap({name: replace(secret, name=name) for name, secret in values["secrets"].items()}),
         layers=_hoisted(_sound_entries(root, "layer", broken), checker),
         images=images,
         image_cells=FrozenMap({name: _image_cells(node, decoder) for name, node in images.items()}),
-        devices=values["device"],
-        services=values["service"],
-        generate=values["generate"],
-        checks=values["check"],
-        bench=values["bench"],
-        channels=values["channel"],
-        channel_nodes=_sound_entries(root, "channel", broken),
-        retain=values["retain"],
         cache=values["cache"],
         engine=values["engine"],
-        ci=values["ci"],
-        cycle=values["cycle"],
         root=root,
+        tables=_delivery(values),
     )
+
+
+def _delivery(values: dict[str, Any]) -> Delivery | None:
+    """The tables beyond ``CORE``, or None when the file has none of them."""
+    core = {row.key for row in CORE}
+    others = {key: value for key, value in values.items() if key not in core}
+    if not others:
+        return None
+    from lamella.project.delivery import Delivery
+
+    return Delivery(**others)
 
 
 def _table(root: Node, row: Row, decoder: Decoder, broken: frozenset[str]) -> Any:
@@ -143,15 +146,14 @@ def _table(root: Node, row: Row, decoder: Decoder, broken: frozenset[str]) -> An
     node = root.value.get(row.key)
     if isinstance(row.type, MapOf):
         entries = _sound_entries(root, row.key, broken) if row.key not in broken else FrozenMap()
-        bare = {name: _bare(item) for name, item in entries.items()}
-        return FrozenMap({name: decoder.value(item, row.type.item) for name, item in bare.items()})
+        return FrozenMap({name: decoder.value(_bare(item), row.type.item) for name, item in entries.items()})
+    if not isinstance(row.type, TableOf):
+        raise InternalError(f"{row.key} is neither a table nor a table of tables")
     if row.key == "project" and row.key in broken:
         return FrozenMap({field_name(item.key): () if isinstance(item.type, ListOf) else None for item in PROJECT.rows})
-    if isinstance(row.type, TableOf):
-        if node is None or row.key in broken:
-            return None if row.nullable else decoder.table(root._replace(value=FrozenMap()), row.type.table)
-        return decoder.table(node, row.type.table)
-    return None
+    if node is None or row.key in broken:
+        return None if row.nullable else decoder.table(root._replace(value=FrozenMap()), row.type.table)
+    return decoder.table(node, row.type.table)
 
 
 def _bare(node: Node) -> Node:

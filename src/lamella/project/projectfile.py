@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lamella.canonical import FrozenMap
 from lamella.project.cells import PLATFORM, AxisPattern, ImageCell, combinations, matches
-from lamella.project.delivery import (
-    BenchSpec,
-    CacheSpec,
-    ChannelSpec,
-    CheckSpec,
-    CiSpec,
-    CycleSpec,
-    DeviceSpec,
-    EngineSpec,
-    GenerateSpec,
-    RetainSpec,
-    ServiceSpec,
-    WorkspaceSpec,
-)
+from lamella.project.settings import CacheSpec, EngineSpec
 from lamella.project.spec import SecretSpec
 from lamella.project.toml import Node
 from lamella.project.version import VersionSource
+
+if TYPE_CHECKING:
+    from lamella.project.delivery import Delivery
 
 __all__ = ["DEFAULT_PLATFORM", "ProjectFile"]
 
@@ -35,8 +27,8 @@ class ProjectFile:
     """Everything of one ``lamella.toml``.
 
     ``axes`` are complete and in order: the file's, then ``profile``, then ``platform`` (no values when the file has
-    none: this machine's). ``layers``, ``images`` and ``channel_nodes`` are checked nodes; ``expand`` makes values of
-    the first two. ``image_cells`` are the cells each image is limited to. ``digest`` is that of the file's bytes.
+    none: this machine's). ``layers`` and ``images`` are checked nodes that ``expand`` makes values of; ``root`` is the
+    whole file as nodes. ``image_cells`` are the cells each image is limited to, ``digest`` is that of the bytes.
     """
 
     file: str
@@ -45,7 +37,6 @@ class ProjectFile:
     repository: Node | None
     version: VersionSource | None
     ignore: tuple[str, ...]
-    workspace: WorkspaceSpec | None
     axes: FrozenMap[str, tuple[str, ...]]
     exclude: tuple[AxisPattern, ...]
     allow_failure: tuple[AxisPattern, ...]
@@ -54,19 +45,24 @@ class ProjectFile:
     layers: FrozenMap[str, Node]
     images: FrozenMap[str, Node]
     image_cells: FrozenMap[str, AxisPattern]
-    devices: FrozenMap[str, DeviceSpec]
-    services: FrozenMap[str, ServiceSpec]
-    generate: FrozenMap[str, GenerateSpec]
-    checks: FrozenMap[str, CheckSpec]
-    bench: BenchSpec
-    channels: FrozenMap[str, ChannelSpec]
-    channel_nodes: FrozenMap[str, Node]
-    retain: FrozenMap[str, RetainSpec]
     cache: CacheSpec
     engine: EngineSpec
-    ci: CiSpec
-    cycle: CycleSpec
     root: Node
+    tables: Delivery | None = None
+
+    @property
+    def delivery(self) -> Delivery:
+        """The tables about devices, services, gates, channels and CI; all empty when the file has none of them."""
+        if self.tables is not None:
+            return self.tables
+        from lamella.project.delivery import Delivery
+
+        return Delivery()
+
+    def root_names(self, table: str) -> Mapping[str, Node]:
+        """The entries of one of the file's tables as nodes, whether or not they are sound."""
+        node = self.root.value.get(table)
+        return node.value if node is not None and isinstance(node.value, FrozenMap) else {}
 
     def axes_for(self, host: str = DEFAULT_PLATFORM) -> FrozenMap[str, tuple[str, ...]]:
         """All axes with values; a file without platforms has the one of ``host``."""

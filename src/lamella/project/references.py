@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lamella.canonical import FrozenMap
 from lamella.project.check import Checker, nearest
 from lamella.project.projectfile import ProjectFile
 from lamella.project.toml import Node
@@ -17,7 +16,7 @@ GATES = ("lint", "test", "deny", "dockerfile", "image", "smoke", "scan")
 
 def check_references(project: ProjectFile, checker: Checker, broken: frozenset[str]) -> None:
     """Report names that are not there. Tables with problems of their own (``broken``) still count as there."""
-    names = _Names(project.root, checker, broken)
+    names = _Names(project, checker, broken)
     layers, images = names.of("layer"), names.of("image")
     services, checks, generators = names.of("service"), names.of("check"), names.of("generate")
     for table in ("generate", "check"):
@@ -47,8 +46,8 @@ def check_references(project: ProjectFile, checker: Checker, broken: frozenset[s
 class _Names:
     """Looks names up in the raw tables."""
 
-    def __init__(self, root: Node, checker: Checker, broken: frozenset[str]) -> None:
-        self._root = root
+    def __init__(self, project: ProjectFile, checker: Checker, broken: frozenset[str]) -> None:
+        self._project = project
         self._checker = checker
         self._broken = broken
 
@@ -57,8 +56,7 @@ class _Names:
         return tuple(self._entries(table))
 
     def _entries(self, table: str) -> Mapping[str, Node]:
-        node = self._root.value.get(table)
-        return node.value if node is not None and isinstance(node.value, FrozenMap) else {}
+        return self._project.root_names(table)
 
     def _sound(self, table: str, path: tuple[str, ...]) -> Iterable[tuple[str, Node]]:
         """The nodes at ``path`` in the entries that passed the check."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from lamella.canonical import FrozenMap
+from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.project.cells import Cell
 from lamella.project.template import Deferred
 
@@ -263,7 +263,7 @@ class LayerSpec:
     needs: tuple[Need, ...] = ()
     inputs: tuple[str, ...] = ()
     scratch: tuple[str, ...] = ()
-    env: FrozenMap[str, Text] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Text] = EMPTY_MAP
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     network: bool = False
@@ -308,7 +308,7 @@ class DefaultsSpec:
 
     file: str | None = None
     env_prefix: str = ""
-    values: FrozenMap[str, PlainValue] = field(default_factory=FrozenMap)
+    values: FrozenMap[str, PlainValue] = EMPTY_MAP
     as_: str = "file"
 
 
@@ -318,7 +318,7 @@ class RunOptions:
 
     ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    env: FrozenMap[str, Text] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Text] = EMPTY_MAP
     env_file: str | None = None
     memory: int | None = None
     cpus: str | None = None
@@ -347,11 +347,11 @@ class ImageSpec:
     workdir: str | None = None
     entrypoint: tuple[Text, ...] | None = None
     cmd: tuple[Text, ...] | None = None
-    env: FrozenMap[str, Text] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Text] = EMPTY_MAP
     expose: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    dirs: FrozenMap[str, str] = field(default_factory=FrozenMap)
-    labels: FrozenMap[str, Text] = field(default_factory=FrozenMap)
+    dirs: FrozenMap[str, str] = EMPTY_MAP
+    labels: FrozenMap[str, Text] = EMPTY_MAP
     tags: tuple[str, ...] = ()
     manifest_tags: tuple[str, ...] = ()
     stop_signal: str | None = None
@@ -387,7 +387,7 @@ class CellSpec:
     project: str
     images: tuple[ImageSpec, ...]
     layers: tuple[LayerSpec, ...]
-    secrets: FrozenMap[str, SecretSpec] = field(default_factory=FrozenMap)
+    secrets: FrozenMap[str, SecretSpec] = EMPTY_MAP
 
     def layer(self, name: str) -> LayerSpec:
         """The layer ``name``; KeyError when no image of the cell uses it."""

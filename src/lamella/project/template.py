@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import ClassVar
 
-from lamella.canonical import FrozenMap
+from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
 from lamella.oci.platform import parse_platform
 
@@ -131,10 +132,11 @@ class Scope:
     """Values of all variables at one place: facts, the cell's axes (profile and platform too) and args."""
 
     facts: TemplateFacts = TemplateFacts()
-    axes: FrozenMap[str, str] = field(default_factory=FrozenMap)
-    args: FrozenMap[str, str] = field(default_factory=FrozenMap)
+    axes: FrozenMap[str, str] = EMPTY_MAP
+    args: FrozenMap[str, str] = EMPTY_MAP
 
 
+@lru_cache(maxsize=1024)
 def parse_template(text: str) -> Template:
     """The template in ``text``; TemplateError for a brace that opens no variable.
 

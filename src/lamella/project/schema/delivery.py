@@ -8,14 +8,12 @@ from typing import Any
 from lamella.canonical import FrozenMap
 from lamella.project.delivery import (
     BenchSpec,
-    CacheSpec,
     ChannelSpec,
     CheckSpec,
     CiSpec,
     CycleSpec,
     DeviceSpec,
     DevSpec,
-    EngineSpec,
     GenerateSpec,
     RetainSpec,
     ServiceHealth,
@@ -46,20 +44,7 @@ from lamella.project.schema.grammar import (
 from lamella.project.schema.image import AXIS_PATTERN, HEALTH_ROWS, PORTS, PROBES
 from lamella.project.schema.layer import ARGV_LIST, STEP_ROWS
 
-__all__ = [
-    "BENCH",
-    "CACHE",
-    "CHANNEL",
-    "CHECK",
-    "CI",
-    "CYCLE",
-    "DEVICE",
-    "ENGINE",
-    "GENERATE",
-    "RETAIN",
-    "SERVICE",
-    "WORKSPACE",
-]
+__all__ = ["CHANNEL", "ROWS"]
 
 _FREE_FORMS = ("text", "argument")
 
@@ -262,38 +247,6 @@ RETAIN = Table(
     one_of=(("tags", "untagged"),),
     later=Later("retain", "retention policies"),
 )
-CACHE = Table(
-    "cache",
-    "Where records and states are kept.",
-    _rows(
-        Row(
-            "repository",
-            text("text"),
-            "repository of records",
-            shown="the project's with -cache",
-            later=Later("cache", "a cache repository"),
-        ),
-        flag("state", "states travel too", default=True, later=Later("cache", "travelling states")),
-        Row("size", text("size"), "bound of the local store"),
-    ),
-    CacheSpec,
-)
-ENGINE = Table(
-    "engine",
-    "What runs steps.",
-    _rows(
-        Row(
-            "name",
-            Choice(("auto", "local", "buildkit")),
-            "engine",
-            default="auto",
-            later=Later("build", "the BuildKit engine", ("buildkit",)),
-        ),
-        Row("jobs", Integer(1, 1024), "steps at once", shown="by cores"),
-        Row("memory", text("size"), "memory for all steps", shown="what is free"),
-    ),
-    EngineSpec,
-)
 CI = Table(
     "ci",
     "Workflow files.",
@@ -320,3 +273,17 @@ CYCLE = Table(
     CycleSpec,
     later=Later("cycle", "cycles"),
 )
+
+ROWS: tuple[Row, ...] = (
+    Row("workspace", TableOf(WORKSPACE), "projects that share lock, cache and engine", nullable=True),
+    Row("device", MapOf(FORMATS["axis_value"], TableOf(DEVICE)), "devices by axis value"),
+    Row("service", MapOf(FORMATS["name"], TableOf(SERVICE)), "services"),
+    Row("generate", MapOf(FORMATS["name"], TableOf(GENERATE)), "generators"),
+    Row("check", MapOf(FORMATS["name"], TableOf(CHECK)), "gates"),
+    Row("bench", TableOf(BENCH), "thresholds of timings"),
+    Row("channel", MapOf(FORMATS["name"], TableOf(CHANNEL)), "ways to publish"),
+    Row("retain", MapOf(FORMATS["name"], TableOf(RETAIN)), "retention policies"),
+    Row("ci", TableOf(CI), "workflow files"),
+    Row("cycle", TableOf(CYCLE), "commands around an edit-to-running cycle"),
+)
+"""These tables as keys of the file."""

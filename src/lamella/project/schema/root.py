@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
+
 from lamella.project.formats import FORMATS
-from lamella.project.schema import delivery
-from lamella.project.schema.grammar import Integer, ListOf, MapOf, Row, Table, TableOf, Text, flag, text, texts
+from lamella.project.schema.grammar import (
+    Choice,
+    Integer,
+    Later,
+    ListOf,
+    MapOf,
+    Row,
+    Table,
+    TableOf,
+    Text,
+    flag,
+    text,
+    texts,
+)
 from lamella.project.schema.image import AXIS_PATTERN, IMAGE
 from lamella.project.schema.layer import LAYER
+from lamella.project.settings import CacheSpec, EngineSpec
 from lamella.project.spec import SecretSpec
 from lamella.project.version import VERSION
 
-__all__ = ["PROJECT", "ROOT", "SCHEMA_VERSION"]
+__all__ = ["CORE", "PROJECT", "SCHEMA_VERSION", "root_rows", "root_table"]
 
 SCHEMA_VERSION = 1
 """The only value of ``project.schema``."""
@@ -53,29 +69,65 @@ _SECRET = Table(
     one_of=(("env", "file"),),
 )
 
-ROOT = Table(
-    "",
-    "The project file.",
+_CACHE = Table(
+    "cache",
+    "Where records and states are kept.",
     (
-        Row("project", TableOf(PROJECT), "the project itself", required=True),
-        Row("workspace", TableOf(delivery.WORKSPACE), "projects that share lock, cache and engine", nullable=True),
-        Row("axes", MapOf(FORMATS["axis_name"], texts("axis_value", constant=True, at_least=1)), "variant dimensions"),
-        Row("cells", TableOf(_CELLS), "combinations of axis values"),
-        Row("args", MapOf(FORMATS["arg_name"], text("text", constant=True)), "build arguments and their defaults"),
-        Row("secrets", MapOf(FORMATS["name"], TableOf(_SECRET)), "secrets"),
-        Row("layer", MapOf(FORMATS["name"], TableOf(LAYER)), "layers"),
-        Row("image", MapOf(FORMATS["image_name"], TableOf(IMAGE)), "images"),
-        Row("device", MapOf(FORMATS["axis_value"], TableOf(delivery.DEVICE)), "devices by axis value"),
-        Row("service", MapOf(FORMATS["name"], TableOf(delivery.SERVICE)), "services"),
-        Row("generate", MapOf(FORMATS["name"], TableOf(delivery.GENERATE)), "generators"),
-        Row("check", MapOf(FORMATS["name"], TableOf(delivery.CHECK)), "gates"),
-        Row("bench", TableOf(delivery.BENCH), "thresholds of timings"),
-        Row("channel", MapOf(FORMATS["name"], TableOf(delivery.CHANNEL)), "ways to publish"),
-        Row("retain", MapOf(FORMATS["name"], TableOf(delivery.RETAIN)), "retention policies"),
-        Row("cache", TableOf(delivery.CACHE), "where records and states are kept"),
-        Row("engine", TableOf(delivery.ENGINE), "what runs steps"),
-        Row("ci", TableOf(delivery.CI), "workflow files"),
-        Row("cycle", TableOf(delivery.CYCLE), "commands around an edit-to-running cycle"),
+        Row(
+            "repository",
+            text("repository", constant=True),
+            "repository of records",
+            shown="the project's with -cache",
+            later=Later("cache", "a cache repository"),
+        ),
+        flag("state", "states travel too", default=True, later=Later("cache", "travelling states")),
+        Row("size", text("size", constant=True), "bound of the local store"),
     ),
+    CacheSpec,
 )
-"""The whole file."""
+_ENGINE = Table(
+    "engine",
+    "What runs steps.",
+    (
+        Row(
+            "name",
+            Choice(("auto", "local", "buildkit")),
+            "engine",
+            default="auto",
+            later=Later("build", "the BuildKit engine", ("buildkit",)),
+        ),
+        Row("jobs", Integer(1, 1024), "steps at once", shown="by cores"),
+        Row("memory", text("size", constant=True), "memory for all steps", shown="what is free"),
+    ),
+    EngineSpec,
+)
+
+CORE: tuple[Row, ...] = (
+    Row("project", TableOf(PROJECT), "the project itself", required=True),
+    Row("axes", MapOf(FORMATS["axis_name"], texts("axis_value", constant=True, at_least=1)), "variant dimensions"),
+    Row("cells", TableOf(_CELLS), "combinations of axis values"),
+    Row("args", MapOf(FORMATS["arg_name"], text("text", constant=True)), "build arguments and their defaults"),
+    Row("secrets", MapOf(FORMATS["name"], TableOf(_SECRET)), "secrets"),
+    Row("layer", MapOf(FORMATS["name"], TableOf(LAYER)), "layers"),
+    Row("image", MapOf(FORMATS["image_name"], TableOf(IMAGE)), "images"),
+    Row("cache", TableOf(_CACHE), "where records and states are kept"),
+    Row("engine", TableOf(_ENGINE), "what runs steps"),
+)
+"""The tables a build reads."""
+
+
+def root_rows(written: Iterable[str]) -> dict[str, Row]:
+    """The rows of the file's tables. Those beyond ``CORE`` are only loaded when one of them is written.
+
+    Loading them takes as long as parsing an ordinary file, and an ordinary file has none.
+    """
+    core = {row.key: row for row in CORE}
+    return core if core.keys() >= set(written) else root_table().by_key
+
+
+@cache
+def root_table() -> Table:
+    """The whole file as one table."""
+    from lamella.project.schema.delivery import ROWS
+
+    return Table("", "The project file.", (*CORE, *ROWS))

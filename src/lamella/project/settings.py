@@ -1,0 +1,25 @@
+"""Values of the tables about the build itself: the engine and the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CacheSpec", "EngineSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSpec:
+    """The cache repository (None: the project's with ``-cache``), whether states travel, the local bound in bytes."""
+
+    repository: str | None = None
+    state: bool = True
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Which engine, how many steps at once (None: by cores), and how much memory for them in bytes."""
+
+    name: str = "auto"
+    jobs: int | None = None
+    memory: int | None = None
