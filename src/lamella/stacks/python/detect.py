@@ -1,0 +1,264 @@
+"""What ``init`` proposes for Python: which file locks or lists the packages, which file is the application."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from dataclasses import dataclass
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from lamella.errors import ConfigError
+from lamella.graph.protocols import Tree
+from lamella.stacks.base import DetectedLayer, Detection
+from lamella.stacks.python.interpreter import DEBIAN_PYTHON
+from lamella.stacks.python.pyproject import Pyproject, read_pyproject
+from lamella.stacks.python.requirements import Requirements, read_requirements
+from lamella.stacks.toolchain import DEFAULT_SUITE
+
+__all__ = ["detect_projects"]
+
+VENV = "/opt/venv"
+APP = "/app"
+
+_SKIPPED = frozenset({
+    "test", "tests", "testing", "docs", "doc", "examples", "example", "node_modules", "venv", ".venv", "env", "build",
+    "dist", "target", "site-packages", "scripts", "benchmarks", "vendor", "third_party", ".github",
+})  # fmt: skip
+_REQUIREMENTS = ("requirements.txt", "requirements/prod.txt", "requirements/production.txt", "requirements/base.txt",
+                 "requirements/requirements.txt", "requirements-prod.txt")  # fmt: skip
+_FRAMEWORKS = re.compile(
+    r"^(\w+)(?:\s*:\s*[\w.]+)?\s*=\s*(?:\w+\.)?(FastAPI|Flask|Starlette|Quart|Litestar|Sanic)\(", re.MULTILINE
+)
+_FACTORY = re.compile(r"^def (create_app|make_app)\(", re.MULTILINE)
+_HEALTH = re.compile(r"[\"'](/(?:[\w-]+/)*(?:healthz?|livez|ready|readyz|ping|status))/?[\"']")
+_MAIN = re.compile(r"^if __name__ == [\"']__main__[\"']", re.MULTILINE)
+_FIRST = ("main.py", "app.py", "app/main.py", "src/main.py", "app/app.py", "server.py", "api.py", "wsgi.py", "asgi.py",
+          "app/__init__.py", "src/app.py")  # fmt: skip
+_DATA = ("templates", "static", "migrations", "alembic", "alembic.ini", "assets", "config", "public")
+
+
+@dataclass(frozen=True, slots=True)
+class _App:
+    """A guess how the application starts."""
+
+    command: tuple[str, ...] = ()
+    port: int = 0
+    health: str = ""
+    why: str = ""
+
+
+def detect_projects(tree: Tree) -> tuple[Detection, ...]:
+    """The Python projects of a tree, outermost first; a folder inside a found one is part of it."""
+    found: list[Detection] = []
+    taken: list[str] = []
+    for folder in _folders(tree):
+        if any(_inside(folder, outer) for outer in taken):
+            continue
+        try:
+            detection = _detect(tree, folder)
+        except ConfigError:  # a broken file of a folder is no reason to refuse the others
+            continue
+        if detection is not None:
+            found.append(detection)
+            taken.append(folder)
+    return tuple(found)
+
+
+def _folders(tree: Tree) -> list[str]:
+    names = ("pyproject.toml", "requirements.txt")
+    paths = tree.paths(tuple(f"**/{name}" for name in names))
+    folders = {posixpath.dirname(path) or "." for path in paths}
+    folders |= {"."} if any(tree.exists(path) for path in _REQUIREMENTS) else set()
+    wanted = (folder for folder in folders if not _SKIPPED & set(folder.split("/")))
+    return sorted(wanted, key=lambda folder: (0 if folder == "." else folder.count("/") + 1, folder))
+
+
+def _inside(folder: str, outer: str) -> bool:
+    return outer in (".", folder) or folder.startswith(f"{outer}/")
+
+
+def _detect(tree: Tree, folder: str) -> Detection | None:
+    project = read_pyproject(tree, folder)
+    if project is not None and project.name:
+        return _from_project(tree, project)
+    for name in _REQUIREMENTS:
+        path = _join(folder, name)
+        if tree.exists(path):
+            return _from_requirements(tree, folder, path, read_requirements(tree, (path,)))
+    return None
+
+
+def _from_project(tree: Tree, project: Pyproject) -> Detection:
+    folder = project.folder
+    lock = next((name for name in ("uv.lock", "pylock.toml") if tree.exists(_join(folder, name))), "")
+    reasons = [f"{project.path} declares project {project.name!r}"]
+    reasons.append(f"{_join(folder, lock)} locks it" if lock else "it has no lock file; `lamella lock` resolves it")
+    reasons += _python_reasons(tree, folder, project.requires_python)
+    names = {line.name for line in project.dependencies}
+    app = (
+        _App((f"{VENV}/bin/{project.scripts[0]}",), why=f"the only console script of {project.path}")
+        if project.is_package and len(project.scripts) == 1
+        else _find_app(tree, folder, names, project)
+    )
+    layers = [DetectedLayer("deps", (f'python = {{ project = "{folder}" }}',), tuple(reasons))]
+    if not project.is_package:
+        layers += _files(tree, folder)
+    return _detection(folder, tuple(layers), app, project)
+
+
+def _from_requirements(tree: Tree, folder: str, path: str, found: Requirements) -> Detection:
+    reasons = [f"{path} lists the packages" + (f", with {', '.join(found.files[1:])}" if found.files[1:] else "")]
+    reasons.append("`lamella lock` records which wheels those are")
+    reasons += _python_reasons(tree, folder, "")
+    app = _find_app(tree, folder, {line.name for line in found.lines}, None)
+    layers = [DetectedLayer("deps", (f'python = {{ requirements = ["{path}"] }}',), tuple(reasons))]
+    return _detection(folder, (*layers, *_files(tree, folder)), app, None)
+
+
+def _detection(folder: str, layers: tuple[DetectedLayer, ...], app: _App, project: Pyproject | None) -> Detection:
+    if app.why:
+        last = layers[-1]
+        layers = (
+            *layers[:-1],
+            DetectedLayer(last.name, last.lines, (*last.why, f"starts with {shlex.join(app.command)}: {app.why}")),
+        )
+    return Detection(
+        stack="python",
+        directory=folder,
+        layers=layers,
+        base_packages=("ca-certificates", "python3"),
+        toolchain=("python3",) if project is not None and project.is_package else (),
+        in_image=tuple(layer.name for layer in layers),
+        entrypoint=app.command,
+        expose=app.port,
+        health=app.health,
+        version=f"python:{folder}" if project is not None and project.version else "",
+        name=project.name if project is not None else "",
+    )
+
+
+def _python_reasons(tree: Tree, folder: str, requires: str) -> list[str]:
+    """Says when the default base's Python is not the one the project wants."""
+    default = DEBIAN_PYTHON[DEFAULT_SUITE]
+    path = _join(folder, ".python-version")
+    if tree.exists(path):
+        wanted = tree.read(path).decode("utf-8", "replace").strip().splitlines()[:1]
+        return [f"{path} says Python {wanted[0]}: the base must have it"] if wanted else []
+    try:
+        allowed = SpecifierSet(requires)
+    except InvalidSpecifier:
+        return []
+    if any(allowed.contains(f"{default}.{patch}") for patch in range(60)):
+        return []
+    for suite, python in sorted(DEBIAN_PYTHON.items(), key=lambda item: item[1], reverse=True):
+        if any(allowed.contains(f"{python}.{patch}") for patch in range(60)):
+            return [f'it requires Python {requires}: use a base with bootstrap = "{suite}" (Python {python})']
+    return [f"it requires Python {requires}, which no Debian release has: name a base image that does"]
+
+
+def _find_app(tree: Tree, folder: str, names: set[str], project: Pyproject | None) -> _App:
+    """The file that makes the application object, and the server that the requirements name."""
+    procfile = _procfile(tree, folder)
+    if procfile.command:
+        return procfile
+    if tree.exists(_join(folder, "manage.py")):
+        return _django(tree, folder, names)
+    for path in _candidates(tree, folder):
+        text = tree.read(path).decode("utf-8", "replace")
+        match = _FRAMEWORKS.search(text)
+        if match:
+            return _served(tree, folder, path, match[1], match[2], names, project)
+    for path in _candidates(tree, folder):
+        text = tree.read(path).decode("utf-8", "replace")
+        factory = _FACTORY.search(text)
+        if factory and "flask" in names:
+            return _served(tree, folder, path, f"{factory[1]}()", "Flask", names, project)
+        if _MAIN.search(text) and path.count("/") <= folder.count("/") + 1:
+            relative = path.removeprefix(f"{folder}/") if folder != "." else path
+            return _App((f"{VENV}/bin/python", f"{APP}/{relative}"), why=f"{path} runs as a program")
+    return _App()
+
+
+def _procfile(tree: Tree, folder: str) -> _App:
+    path = _join(folder, "Procfile")
+    if not tree.exists(path):
+        return _App()
+    match = re.search(r"^web:\s*(.+)$", tree.read(path).decode("utf-8", "replace"), re.MULTILINE)
+    if match is None or "$" in match[1]:
+        return _App()
+    words = shlex.split(match[1])
+    return _App((f"{VENV}/bin/{words[0]}", *words[1:]), why=f"{path} says so")
+
+
+def _django(tree: Tree, folder: str, names: set[str]) -> _App:
+    wsgi = tree.paths((_join(folder, "*/wsgi.py"),))
+    if "gunicorn" in names and wsgi:
+        module = posixpath.basename(posixpath.dirname(wsgi[0]))
+        command = (f"{VENV}/bin/gunicorn", "--bind", "0.0.0.0:8000", f"{module}.wsgi")
+        return _App(command, 8000, "", f"manage.py, {wsgi[0]} and gunicorn are there")
+    command = (f"{VENV}/bin/python", f"{APP}/manage.py", "runserver", "0.0.0.0:8000")
+    return _App(command, 8000, "", "manage.py is there, and no server among the requirements")
+
+
+def _candidates(tree: Tree, folder: str) -> list[str]:
+    """Python files that may hold the application: usual names first, then the shortest paths."""
+    first = [_join(folder, name) for name in _FIRST if tree.exists(_join(folder, name))]
+    patterns = tuple(_join(folder, name) for name in ("*.py", "*/*.py", "src/*/*.py", "src/*/*/*.py"))
+    rest = [path for path in tree.paths(patterns) if not _SKIPPED & set(path.split("/")) and path not in first]
+    return first + sorted(rest, key=lambda path: (path.count("/"), path))[:200]
+
+
+def _served(
+    tree: Tree, folder: str, path: str, name: str, framework: str, names: set[str], project: Pyproject | None
+) -> _App:
+    """The command of a web application object ``name`` in ``path``."""
+    relative = path.removeprefix(f"{folder}/") if folder != "." else path
+    in_src = relative.startswith("src/")
+    module = relative.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    installed = project is not None and project.is_package
+    health = _health(tree, path)
+    why = f"{path} makes a {framework} application"
+    if framework == "Flask":
+        if "gunicorn" in names:
+            move = ("--chdir", f"{APP}/src") if in_src and not installed else ()
+            command = (f"{VENV}/bin/gunicorn", "--bind", "0.0.0.0:8000", *move, f"{module}:{name}")
+            return _App(command, 8000, health, f"{why}, gunicorn is among the requirements")
+        move = ("--app", f"{'src/' if in_src and not installed else ''}{module}:{name}")
+        command = (f"{VENV}/bin/flask", *move, "run", "--host", "0.0.0.0", "--port", "5000")  # noqa: S104
+        return _App(command, 5000, health, f"{why}, and no server among the requirements")
+    move = ("--app-dir", f"{APP}/src") if in_src and not installed else ()
+    command = (f"{VENV}/bin/uvicorn", *move, f"{module}:{name}", "--host", "0.0.0.0", "--port", "8000")  # noqa: S104
+    return _App(command, 8000, health, f"{why}; uvicorn serves it")
+
+
+def _health(tree: Tree, path: str) -> str:
+    """A route that looks like a health check, in the application's file or beside it."""
+    beside = tree.paths((f"{posixpath.dirname(path)}/**/*.py".lstrip("/"),))
+    for candidate in (path, *beside[:200]):
+        match = _HEALTH.search(tree.read(candidate).decode("utf-8", "replace"))
+        if match:
+            return match[1]
+    return ""
+
+
+def _files(tree: Tree, folder: str) -> tuple[DetectedLayer, ...]:
+    """A files layer with the application's own files, for projects that are not installed."""
+    prefix = "" if folder == "." else f"{folder}/"
+    paths = [path for path in tree.paths((f"{prefix}**/*.py",)) if not _SKIPPED & set(path.split("/"))]
+    tops = sorted({path.removeprefix(prefix).split("/")[0] for path in paths})
+    items = []
+    if any(top.endswith(".py") for top in tops):
+        items.append(f'{{ from = "{prefix}*.py", to = "{APP}" }}')
+    folders = [top for top in tops if not top.endswith(".py")]
+    folders += [name for name in _DATA if tree.exists(f"{prefix}{name}") and name not in folders]
+    items += [f'{{ from = "{prefix}{name}", to = "{APP}/{name}" }}' for name in folders]
+    if not items:
+        return ()
+    why = (f"the application's own files: {', '.join([*folders, *(['*.py'] if len(items) > len(folders) else [])])}",)
+    return (DetectedLayer("app", (f"files = [{', '.join(items)}]",), why),)
+
+
+def _join(folder: str, name: str) -> str:
+    return posixpath.normpath(posixpath.join(folder, name))
