@@ -148,7 +148,18 @@ class Context:
         except OSError as error:
             self.warn(f"{path} could not be deleted: {error}")
 
-    def mark_used(self, path: Path) -> None:
+    def empty_trash(self) -> None:
+        """Deletes what was taken out of the store; what another process is deleting is left to it."""
+        fd = try_lock(self.layout.lock("trash"))
+        if fd is None:
+            return
+        try:
+            for name in sorted(os.listdir(self.layout.trash)):
+                self.empty(self.layout.trash / name)
+        finally:
+            os.close(fd)
+
+    def mark_used(self, path: Path | str) -> None:
         """Notes the time of use as modification time, at most once an hour (a no-op writes nothing)."""
         if self.read_only:
             return

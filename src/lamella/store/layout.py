@@ -8,10 +8,13 @@ from pathlib import Path
 
 from lamella.oci.digest import check_digest
 
-__all__ = ["FOLDERS", "STORE_FORMAT", "Layout", "id_name"]
+__all__ = ["FOLDERS", "IMAGE_LAYOUT", "STORE_FORMAT", "Layout", "id_name"]
 
 STORE_FORMAT = 1
 """Major version of the layout, in the file ``version``."""
+
+IMAGE_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+"""The ``oci-layout`` file (image-spec image-layout.md)."""
 
 FOLDERS = (
     "oci/blobs/sha256",
@@ -78,17 +81,19 @@ class Layout:
     def blob(self, digest: str) -> Path:
         """The file of a blob; raises HostileInputError for what is not a digest."""
         algorithm, _, text = check_digest(digest).partition(":")
-        return self.root / "oci" / "blobs" / algorithm / text
+        return Path(f"{self.root}/oci/blobs/{algorithm}/{text}")
 
     def snapshot(self, identity: str) -> Path:
         """The folder of a snapshot by its id, a digest."""
-        return self.root / "snapshots" / check_digest(identity, what="snapshot id").partition(":")[2]
+        text = check_digest(identity, what="snapshot id").partition(":")[2]
+        return Path(f"{self.root}/snapshots/{text}")
 
     def record(self, key: str) -> Path:
         """The file of a record by its resolved key."""
         text = check_digest(key, what="resolved key").partition(":")[2]
-        return self.root / "records" / text[:2] / f"{text}.json"
+        return Path(f"{self.root}/records/{text[:2]}/{text}.json")
 
     def variants(self, diff_id: str) -> Path:
         """The folder of the compressed forms of one layer."""
-        return self.root / "variants" / check_digest(diff_id, what="diff_id").partition(":")[2]
+        text = check_digest(diff_id, what="diff_id").partition(":")[2]
+        return Path(f"{self.root}/variants/{text}")

@@ -71,11 +71,12 @@ class Records:
         """The record of a resolved key when all that it needs is there; what was found is under the open leases."""
         path = self._context.layout.record(key)
         self._context.leases.add(("record", key))
-        with self._context.lock.shared():
-            stored = self._load(path)
+        with self._context.lock.shared():  # one hold for all looks that follow
+            stored = self.load(path)
+            whole = stored is not None and stored.record.key == key and not self.missing(stored)
         if stored is None:
             return None
-        if stored.record.key != key or self.missing(stored):
+        if not whole:
             self.drop(key)
             return None
         self._context.mark_used(path)
@@ -84,7 +85,7 @@ class Records:
     def latest(self, project: str, name: str) -> Record | None:
         """The newest record of a vertex name in a project, whether or not its objects are still there."""
         for key in self._index().latest(project, name):
-            stored = self._load(self._context.layout.record(key))
+            stored = self.load(self._context.layout.record(key))
             if stored is not None:
                 return stored.record
         return None
@@ -97,7 +98,7 @@ class Records:
     def stored(self) -> Iterator[tuple[Path, StoredRecord]]:
         """Every record that can be read, with its file and its needs."""
         for path in self.paths():
-            stored = self._load(path)
+            stored = self.load(path)
             if stored is not None:
                 yield path, stored
 
@@ -127,8 +128,7 @@ class Records:
         if kind == "blob":
             return self._blobs.has(identity, size)
         if kind == "snapshot":
-            found = self._snapshots.find(identity)
-            return found is not None and found.manifest_size == size
+            return self._snapshots.has(identity, size)
         return self._blobs.has(identity) or bool(self._variants.of(identity))
 
     def _needs(self, record: Record, also: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
@@ -149,8 +149,8 @@ class Records:
             needs += [("layer", one.diff_id, 0) for one in result.layers if self._has("layer", one.diff_id, 0)]
         return tuple(dict.fromkeys(needs))
 
-    def _load(self, path: Path) -> StoredRecord | None:
-        """A record from its file; a malformed one is put into quarantine."""
+    def load(self, path: Path) -> StoredRecord | None:
+        """A record from its file, without a lease; a malformed one is put into quarantine."""
         try:
             data = path.read_bytes()
         except FileNotFoundError:

@@ -151,8 +151,18 @@ class Snapshots:
         with self._context.lock.shared():
             found = self._read(identity)
         if found is not None:
-            self._context.mark_used(found.folder / "meta")
+            self._context.mark_used(f"{found.folder}/meta")
         return found
+
+    def has(self, identity: str, manifest_size: int) -> bool:
+        """Whether the snapshot is there with a manifest of that size; a quicker look than :meth:`find`."""
+        folder = self._context.layout.snapshot(identity)
+        self._context.leases.add(("snapshot", identity))
+        with self._context.lock.shared():
+            try:
+                return os.lstat(f"{folder}/manifest").st_size == manifest_size and os.path.isdir(f"{folder}/fs")
+            except OSError:
+                return False
 
     def all(self) -> Iterator[Snapshot]:
         """Every whole snapshot, sorted by id; they are not put under a lease."""
@@ -169,19 +179,20 @@ class Snapshots:
         self._context.empty(trash)
         return trash is not None
 
-    def displace_broken(self, identity: str) -> None:
-        """Puts what has the name of a snapshot and is not a whole one into quarantine."""
+    def displace_broken(self, identity: str) -> bool:
+        """Puts what has the name of a snapshot and is not a whole one into quarantine; false when there is none."""
         folder = self._context.layout.snapshot(identity)
-        if os.path.lexists(folder) and self._read(identity) is None:
-            with self._context.lock.exclusive():
-                self._context.quarantine(folder, "snapshot")
+        if self._read(identity) is not None or not os.path.lexists(folder):
+            return False
+        with self._context.lock.exclusive():
+            return self._read(identity) is None and self._context.quarantine(folder, "snapshot") is not None
 
     def _read(self, identity: str) -> Snapshot | None:
         folder = self._context.layout.snapshot(identity)
         try:
-            meta = json.loads((folder / "meta").read_bytes())
-            snapshot = _from_meta(identity, folder, meta)
-            tree, manifest = os.lstat(folder / "fs"), os.lstat(folder / "manifest")
+            with open(f"{folder}/meta", "rb") as file:
+                snapshot = _from_meta(identity, folder, json.load(file))
+            tree, manifest = os.lstat(f"{folder}/fs"), os.lstat(f"{folder}/manifest")
         except (OSError, ValueError, KeyError, TypeError):
             return None
         whole = stat.S_ISDIR(tree.st_mode) and stat.S_ISREG(manifest.st_mode)

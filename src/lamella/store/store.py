@@ -15,26 +15,23 @@ from lamella.errors import ConfigError
 from lamella.graph.protocols import Clock
 from lamella.host.locks import OnWait, file_system_type, hold, is_network_file_system, lock_directory, try_lock
 from lamella.oci.manifest import Index as ImageIndex
-from lamella.store.blobs import Blobs
 from lamella.store.context import LOCK_TIMEOUT, Context, Remover, StoreLock, remove_tree
-from lamella.store.held import HOLD_TIMEOUT, Caches, States
-from lamella.store.images import Images
-from lamella.store.layout import FOLDERS, STORE_FORMAT, Layout, id_name
+from lamella.store.held import HOLD_TIMEOUT
+from lamella.store.layout import FOLDERS, IMAGE_LAYOUT, STORE_FORMAT, Layout, id_name
 from lamella.store.leases import Lease, Leases
 from lamella.store.lookup import StoreLookup
-from lamella.store.memo import BootMemo
-from lamella.store.pins import Pins
-from lamella.store.records import Records
-from lamella.store.snapshots import Snapshots
-from lamella.store.variants import Variants
+from lamella.store.parts import Parts
 
 if TYPE_CHECKING:
+    from lamella.store.gc import GcPolicy, GcReport
     from lamella.store.index import Index  # SQLite is loaded when it is first asked something
+    from lamella.store.repair import RepairReport
+    from lamella.store.status import StoreStatus
+    from lamella.store.verify import VerifyReport
 
 __all__ = ["Store"]
 
 _VERSION = "lamella store "
-_IMAGE_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class Store:
@@ -49,16 +46,17 @@ class Store:
         self._index: Index | None = None
         self._mutex = threading.Lock()
         self._leftovers = False
+        self._parts = parts = Parts.of(context, self.index)
         self.layout = context.layout
-        self.blobs = Blobs(context, BootMemo(self.index))
-        self.snapshots = Snapshots(context)
-        self.variants = Variants(context, self.blobs)
-        self.records = Records(context, self.index, self.blobs, self.snapshots, self.variants)
-        self.states = States(context)
-        self.caches = Caches(context)
-        self.images = Images(context, self.blobs)
-        self.pins = Pins(context)
-        self.lookup = StoreLookup(self.records, self.blobs)
+        self.blobs = parts.blobs
+        self.snapshots = parts.snapshots
+        self.records = parts.records
+        self.variants = parts.variants
+        self.states = parts.states
+        self.caches = parts.caches
+        self.images = parts.images
+        self.pins = parts.pins
+        self.lookup = StoreLookup(parts.records, parts.blobs)
         self.logs = context.layout.folder("logs")
         self.scan = context.layout.folder("scan")
 
@@ -85,7 +83,7 @@ class Store:
             _make(layout)
         elif version == 0:
             warn(f"the version file of the store {root} was damaged; it was written anew")
-            replace_file(layout.version, _version_bytes())
+            replace_file(layout.version, _version_bytes(), staging=layout.staging)
         elif version != STORE_FORMAT:
             raise ConfigError(
                 f"the store {root} has version {version}, this release knows {STORE_FORMAT}",
@@ -168,22 +166,35 @@ class Store:
                     os.close(fd)
         self._leftovers = bool(os.listdir(self.layout.trash))
 
-    def empty_trash(self) -> None:
-        """Deletes what was taken out of the store; what another process is deleting is left to it."""
-        fd = try_lock(self.layout.lock("trash"))
-        if fd is None:
-            return
-        try:
-            for name in sorted(os.listdir(self.layout.trash)):
-                self._context.empty(self.layout.trash / name)
-        finally:
-            os.close(fd)
+    def gc(self, policy: GcPolicy | None = None, *, dry_run: bool = False) -> GcReport:
+        """Takes away what nothing needs; what a live lease holds stays. Raises StoreBusyError."""
+        from lamella.store.gc import GcPolicy, collect
+
+        return collect(self._parts, policy or GcPolicy(), dry_run=dry_run)
+
+    def verify(self, *, deep: bool = False) -> VerifyReport:
+        """Reads everything again and puts what is corrupt into quarantine; ``deep``: also the files of snapshots."""
+        from lamella.store.verify import verify
+
+        return verify(self._parts, deep=deep)
+
+    def repair(self) -> RepairReport:
+        """Makes the index anew and drops what points to nothing; blobs are never touched by it."""
+        from lamella.store.repair import repair
+
+        return repair(self._parts)
+
+    def status(self) -> StoreStatus:
+        """What is there, by kind, project, layer and age."""
+        from lamella.store.status import survey_status
+
+        return survey_status(self._parts)
 
     def close(self) -> None:
         """Lets go of everything; leftovers of dead runs are deleted now."""
         if self._leftovers:
             self._leftovers = False
-            self.empty_trash()
+            self._context.empty_trash()
         self._context.leases.close()
         with self._mutex:
             index, self._index = self._index, None
@@ -223,9 +234,9 @@ def _make(layout: Layout) -> None:
         with disk_errors("making the store", layout.root):
             for name in FOLDERS:
                 layout.folder(name).mkdir(mode=0o755, parents=True, exist_ok=True)
-        commit_bytes(layout.oci / "oci-layout", _IMAGE_LAYOUT, mode=0o644)
-        commit_bytes(layout.oci / "index.json", ImageIndex(()).to_bytes(), mode=0o644)
-        commit_bytes(layout.version, _version_bytes(), mode=0o644)
+        commit_bytes(layout.oci / "oci-layout", IMAGE_LAYOUT, staging=layout.staging, mode=0o644)
+        commit_bytes(layout.oci / "index.json", ImageIndex(()).to_bytes(), staging=layout.staging, mode=0o644)
+        commit_bytes(layout.version, _version_bytes(), staging=layout.staging, mode=0o644)
 
 
 def _check_network(root: Path, allowed: bool, warn: Callable[[str], None]) -> None:

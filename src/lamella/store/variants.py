@@ -79,6 +79,12 @@ class Variants:
                     found.append(variant)
         return tuple(found)
 
+    def drop(self, variant: Variant) -> None:
+        """Forgets one form of a layer; its blob goes with a later collection."""
+        folder = self._context.layout.variants(variant.diff_id)
+        trash = self._context.discard(folder / f"{variant.compressor}-{variant.level}.json")
+        self._context.empty(trash)
+
     def diff_ids(self) -> tuple[str, ...]:
         """Every layer that has a variant, sorted."""
         return tuple(f"sha256:{name}" for name in sorted(os.listdir(self._context.layout.folder("variants"))))
