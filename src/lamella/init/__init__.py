@@ -1,0 +1,1 @@
+"""``lamella init``: a project file from what is there, with a reason for each line."""
