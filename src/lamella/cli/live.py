@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from lamella.cli.event_lines import finished_line, message_lines, progress_text
 from lamella.cli.messages import format_seconds
-from lamella.cli.progress import finished_line, message_lines, progress_text
 from lamella.graph.events import Event, Message, VertexFinished, VertexLog, VertexProgress, VertexStarted
 
 __all__ = ["LiveSink"]
@@ -42,7 +43,7 @@ class LiveSink:
         self._running: dict[str, _Running] = {}
         self._reused = 0
 
-    def __enter__(self) -> LiveSink:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 

@@ -14,21 +14,13 @@ from contextlib import contextmanager
 from typing import IO
 
 from lamella.canonical import plain
-from lamella.cli.messages import format_seconds, format_size, paint
+from lamella.cli.event_lines import finished_line, message_lines, progress_text
+from lamella.cli.messages import paint
 from lamella.graph.events import Event, EventSink, Message, VertexFinished, VertexLog, VertexProgress, VertexStarted
 
 __all__ = ["JsonSink", "PlainSink", "QuietSink", "open_progress"]
 
 MODES = ("auto", "plain", "tty", "rawjson", "quiet")
-
-_MARKS = {
-    "reused": ("=", "dim"),
-    "restored": ("<", "cyan"),
-    "built": ("+", "green"),
-    "failed": ("!", "red"),
-    "skipped": ("-", "yellow"),
-    "cancelled": ("-", "yellow"),
-}
 
 
 @contextmanager
@@ -115,23 +107,3 @@ class JsonSink:
         with self._lock:
             self._out.write(json.dumps(data, ensure_ascii=False, sort_keys=True) + "\n")
             self._out.flush()
-
-
-def finished_line(event: VertexFinished) -> str:
-    """How a vertex ended, in one line."""
-    mark, style = _MARKS.get(event.outcome, ("?", "yellow"))
-    size = f", {format_size(event.size)}" if event.size else ""
-    text = f"{paint(mark, style)} {event.name}  {event.outcome} in {format_seconds(event.seconds)}{size}"
-    return f"{text}: {event.error}" if event.error else text
-
-
-def progress_text(event: VertexProgress) -> str:
-    """Bytes done of a total."""
-    total = f" of {format_size(event.total)}" if event.total else ""
-    return f"{event.what} {format_size(event.current)}{total}".strip()
-
-
-def message_lines(event: Message) -> list[str]:
-    """A message or warning as lines."""
-    text = f"{paint('warning:', 'yellow')} {event.text}" if event.level == "warning" else event.text
-    return [text, f"  {paint('hint:', 'cyan')} {event.hint}"] if event.hint else [text]
