@@ -244,6 +244,7 @@ _ALL: tuple[Format, ...] = (
     _pattern("env_name", r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable (letters, digits, '_')"),
     _pattern("label_name", r"[^\s=\"'$`\\]+", "a label name (no spaces, quotes or '=')"),
     _pattern("variable", r"[A-Za-z_][A-Za-z0-9_-]*", "the name of a variable (letters, digits, '_', '-')"),
+    _pattern("user_name", r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "a user name (letters, digits, '.', '_', '-')"),
     _pattern("package", r"[@A-Za-z0-9][A-Za-z0-9.+_:~=@*^-]*", "a package name, optionally with =VERSION"),
     _pattern(
         "tool",

@@ -107,7 +107,7 @@ _USER = Table(
     "layer.N.users[]",
     "A user written into passwd and group.",
     (
-        Row("name", text("owner"), "name", required=True),
+        Row("name", text("user_name"), "name", required=True),
         Row("uid", Integer(0, 0xFFFF_FFFE), "number", required=True),
         Row("gid", Integer(0, 0xFFFF_FFFE), "number of the group", shown="uid"),
         Row("home", text("absolute"), "home folder", shown="/home/NAME"),
@@ -125,7 +125,12 @@ _BASE_ROWS: tuple[Row, ...] = (
     Row("dnf", texts("package"), "Fedora and RHEL packages"),
     Row("zypper", texts("package"), "SUSE packages"),
     Row("apk", texts("package"), "Alpine packages"),
-    Row("repos", table_of(_REPO), "signed package sources beyond those of the base"),
+    Row(
+        "repos",
+        table_of(_REPO),
+        "signed package sources beyond those of the base",
+        later=Later(_BUILD, "signed package sources"),
+    ),
     Row("users", table_of(_USER), "users to create"),
     Row("tools", texts("tool"), "tools from cargo, npm or uv: NAME, NAME@VERSION, cargo:NAME@VERSION"),
 )
