@@ -144,8 +144,19 @@ class _CellLowering:
                 rootfs=rootfs,
                 needs=tuple(self._needed(layer, need) for need in layer.needs),
                 above=self.layer(above) if above else None,
+                bases=self._bases(layer.name),
             )
         )
+
+    def _bases(self, layer: str) -> tuple[str, ...]:
+        """The names in the lock of the bases that a layer lands on, over all images of the cell."""
+        found: list[str] = []
+        for image in self.cell.images:
+            if layer in image.layers:
+                specs = [self.cell.layer(name).spec for name in image.layers]
+                roots = [spec for spec in specs if isinstance(spec, BaseSpec) and spec.is_root]
+                found.append((roots[0].from_ or roots[0].bootstrap or DEFAULT_SUITE) if roots else DEFAULT_SUITE)
+        return tuple(dict.fromkeys(found))
 
     def _needed(self, layer: LayerSpec, need: Need) -> NeededProduct:
         low = self.layer(need.layer)

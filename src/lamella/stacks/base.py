@@ -71,6 +71,7 @@ class LowerContext:
 
     ``rootfs`` is what ``on`` names, for ``run`` the image's base with the steps before it, None where the
     adapter shall bring its own toolchain. ``above`` is the lowered layer that ``above`` names.
+    ``bases`` are the bases of the cell's images that hold the layer, as the lock names them: a reference or a suite.
     ``platform`` is the target, ``execution`` the platform that steps run on.
     """
 
@@ -86,6 +87,7 @@ class LowerContext:
     rootfs: Rootfs | None = None
     needs: tuple[NeededProduct, ...] = ()
     above: Lowered | None = None
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
