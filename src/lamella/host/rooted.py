@@ -122,6 +122,16 @@ class Rooted:
         with self.handle(path) as handle:
             return os.readlink("", dir_fd=handle)
 
+    def real_path(self, handle: int) -> str:
+        """Where an open directory lies below the root, as a path without links; empty for the root itself.
+
+        Raises OSError (EXDEV) when it lies outside, as after somebody moved it.
+        """
+        top, there = os.readlink(_proc(self.fd)).rstrip("/"), os.readlink(_proc(handle)).rstrip("/")
+        if there != top and not there.startswith(f"{top}/"):
+            raise OSError(errno.EXDEV, "the directory is not below its root any more", there)
+        return there[len(top) + 1 :]
+
     def read_bytes(self, path: str, *, limit: int, follow: bool = True) -> bytes:
         """All bytes of a regular file; raises HostileInputError for another kind or more than ``limit`` bytes."""
         with self.handle(path, follow=follow) as named:

@@ -1,0 +1,372 @@
+"""Unpacks layer archives into directories, with nothing written outside and nothing followed out.
+
+Two ways. ``OVERLAY`` makes an element of an overlay mount, each layer in its own directory: whiteouts become 0/0
+character devices, opaque directories carry the attribute that the mount will look for. ``MERGED`` applies a layer on
+top of what is there and really deletes, for an image as a plain directory.
+
+The rules are the image spec's (layer.md, "Applying Changesets"): whiteouts concern lower layers only, whatever the
+order in the archive; parents that the archive does not mention are 0755 root. Paths are resolved inside the root as a
+reader in a chroot would. Directories get owner, mode and time at the end, when nothing is written into them any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.errors import HostileInputError, IntegrityError, LamellaError, ResourceError, SandboxError
+from lamella.graph.fileset import Entry, EntryType, FileSet
+from lamella.host.rooted import Rooted
+from lamella.layers.attributes import kept_attributes
+from lamella.layers.budgets import DEFAULT_BUDGETS, Budgets
+from lamella.layers.decompress import HashingReader
+from lamella.layers.policy import Devices, UnpackMode, UnpackPolicy
+from lamella.layers.reader import LayerReader, Member, MemberKind
+from lamella.layers.tar import OPAQUE_MARKER, WHITEOUT_PREFIX
+from lamella.layers.unpacked import Tree
+
+__all__ = ["Unpacked", "unpack_layer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What was unpacked: the layer's own entries, its digest and size in bytes, and what was left out."""
+
+    fileset: FileSet
+    diff_id: str
+    size: int
+    warnings: tuple[str, ...] = ()
+
+
+def unpack_layer(
+    archive: BinaryIO,
+    root: str | os.PathLike[str] | int,
+    *,
+    mode: UnpackMode,
+    policy: UnpackPolicy,
+    diff_id: str = "",
+    budgets: Budgets = DEFAULT_BUDGETS,
+) -> Unpacked:
+    """Unpacks one uncompressed archive below ``root``, an existing directory (path or handle).
+
+    The caller throws the directory away when this raises: HostileInputError (9) for what the archive holds,
+    IntegrityError (3) when its bytes are not those of ``diff_id``, ResourceError (5) when the disk is full,
+    SandboxError (8) when the caller may not set owners.
+    """
+    stream = HashingReader(archive)
+    with Rooted(root) as rooted:
+        unpacker = _Unpacker(rooted, LayerReader(stream, budgets), mode, policy)
+        unpacker.run()
+    if diff_id and stream.digest != diff_id:
+        raise IntegrityError(f"layer has the diff_id {stream.digest}, its image promises {diff_id}")
+    return Unpacked(unpacker.tree.fileset(), stream.digest, stream.size, tuple(unpacker.warnings))
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """System call errors as errors of ours, by who must act."""
+    try:
+        yield
+    except OSError as error:
+        raise _explain(name, error) from error
+
+
+_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.EIO}
+_REFUSED = {errno.EPERM, errno.EACCES, errno.EOVERFLOW, errno.ENOSYS}
+
+
+def _explain(name: str, error: OSError) -> LamellaError:
+    where = f"{name[:80]!r} cannot be unpacked: {error.strerror}"
+    if error.errno in _EXHAUSTED:
+        return ResourceError(where, hint="free space in the store: lamella cache gc")
+    if error.errno in _REFUSED:
+        return SandboxError(where, hint="rights or id ranges are missing; lamella doctor says which")
+    return HostileInputError(where)
+
+
+class _Unpacker:
+    """Applies members one by one; ``tree`` knows what this layer has made so far."""
+
+    def __init__(self, root: Rooted, reader: LayerReader, mode: UnpackMode, policy: UnpackPolicy) -> None:
+        self._root = root
+        self._reader = reader
+        self._overlay = mode is UnpackMode.OVERLAY
+        self._policy = policy
+        self.tree = Tree(root)
+        self.warnings: list[str] = []
+
+    def run(self) -> None:
+        """All members, then what directories shall be."""
+        try:
+            for member in self._reader:
+                with _explained(member.name):
+                    self._apply(member)
+            for entry, mtime_ns in self.tree.directories():
+                with _explained(entry.path or "/"):
+                    self._finish_directory(entry, mtime_ns)
+        finally:
+            self.tree.close()
+
+    def _apply(self, member: Member) -> None:
+        parent, _, name = member.path.rpartition("/")
+        if any(part.startswith(WHITEOUT_PREFIX) for part in parent.split("/")):
+            raise HostileInputError(f"archive has {member.name[:80]!r} below a whiteout")
+        if not member.path:
+            self._root_entry(member)
+        elif name.startswith(WHITEOUT_PREFIX):
+            self._whiteout(member, self._parent(parent), name)
+        else:
+            self._object(member, self._parent(parent), name)
+
+    # -- where things go -------------------------------------------------------------------------------------------
+
+    def _parent(self, path: str) -> str:
+        """The real path of a directory that members are about to enter, made with its parents when missing."""
+        real = self.tree.real_directory(path)
+        if real is not None:
+            return real
+        above, _, name = path.rpartition("/")
+        real_above = self._parent(above)
+        place = _join(real_above, name)
+        status = self._status(place)
+        if status is not None and self.tree.is_whiteout(place):
+            self._root.unlink(place)
+            self._make_directory(place, Entry(place, EntryType.OPAQUE, 0o755), None)
+            return place
+        if status is not None:
+            # A file, or a link that leads nowhere: what exists as a directory was found above.
+            raise HostileInputError(f"archive has entries below {path[:80]!r}, which is no directory")
+        self._make_directory(place, Entry(place, EntryType.DIRECTORY, 0o755), None)
+        return place
+
+    def _status(self, place: str) -> os.stat_result | None:
+        try:
+            return self._root.lstat(place)
+        except FileNotFoundError:
+            return None
+
+    # -- removal ---------------------------------------------------------------------------------------------------
+
+    def _whiteout(self, member: Member, parent: str, name: str) -> None:
+        if member.kind is not MemberKind.FILE or member.size:
+            raise HostileInputError(f"archive has the whiteout {member.name[:80]!r}, which is no empty file")
+        if name == OPAQUE_MARKER:
+            self._opaque(parent)
+            return
+        hidden = name[len(WHITEOUT_PREFIX) :]
+        if hidden in ("", ".", "..") or hidden.startswith(WHITEOUT_PREFIX):
+            raise HostileInputError(f"archive has the whiteout {member.name[:80]!r}, which removes nothing that can be")
+        place = _join(parent, hidden)
+        if not self._overlay:
+            self._remove_lower(place)
+        elif self.tree.get(place) is None:
+            self._root.mknod(place, stat.S_IFCHR, (0, 0))
+            self.tree.add(Entry(place, EntryType.WHITEOUT, 0))
+        elif self.tree.is_directory(place):
+            self.tree.make_opaque(place)
+
+    def _opaque(self, parent: str) -> None:
+        if not self._overlay:
+            self._remove_lower(parent)
+        elif not parent:
+            raise HostileInputError("archive hides everything below it; no overlay mount can show that")
+        else:
+            self.tree.make_opaque(parent)
+
+    def _remove_lower(self, place: str) -> None:
+        """Deletes ``place``, or what is below it, but for what this layer itself has put there."""
+        if self.tree.get(place) is None and not self.tree.has_below(place) and place:
+            if self._status(place) is not None:
+                self.tree.forget_handles()
+                self._root.remove_tree(place)
+            return
+        if place and not self.tree.is_directory(place):
+            return
+        for name in self._root.listdir(place):
+            self._remove_lower(_join(place, name))
+
+    def _clear_place(self, place: str, kind: MemberKind) -> bool:
+        """Makes room for a member; true when a directory is there and stays."""
+        status = self._status(place)
+        if status is None:
+            return False
+        if stat.S_ISDIR(status.st_mode) and kind is MemberKind.DIRECTORY:
+            return True
+        self.tree.remove(place)
+        self._root.remove_tree(place)
+        return False
+
+    # -- making ----------------------------------------------------------------------------------------------------
+
+    def _root_entry(self, member: Member) -> None:
+        if member.kind is not MemberKind.DIRECTORY:
+            raise HostileInputError(f"archive replaces its root by {member.name[:80]!r}, which is no directory")
+        self.tree.set_root(Entry("", EntryType.DIRECTORY, member.mode, member.uid, member.gid), member.mtime_ns)
+
+    def _object(self, member: Member, parent: str, name: str) -> None:
+        place = _join(parent, name)
+        if member.kind is MemberKind.HARD_LINK:
+            self._hard_link(member, place)
+            return
+        if not self._wanted(member):
+            return
+        was_whiteout = self.tree.is_whiteout(place)
+        stays = self._clear_place(place, member.kind)
+        entry = Entry(place, _TYPES[member.kind], member.mode, member.uid, member.gid, xattrs=self._kept(member))
+        if member.kind is MemberKind.DIRECTORY:
+            if was_whiteout or self.tree.is_opaque(place):
+                entry = replace(entry, type=EntryType.OPAQUE)
+            self._make_directory(place, entry, member.mtime_ns, exists=stays)
+        elif member.kind is MemberKind.FILE:
+            self.tree.add(self._file(entry, member, parent, name))
+        else:
+            self.tree.add(self._node(entry, member))
+
+    def _wanted(self, member: Member) -> bool:
+        """Whether policy lets a device node in."""
+        if member.kind not in (MemberKind.CHAR_DEVICE, MemberKind.BLOCK_DEVICE):
+            return True
+        if member.kind is MemberKind.CHAR_DEVICE and member.device == (0, 0):
+            raise HostileInputError(
+                f"archive has {member.name[:80]!r} as device 0/0, which overlay mounts take for removal"
+            )
+        if self._policy.devices is Devices.REFUSE:
+            raise HostileInputError(f"archive has the device node {member.name[:80]!r}")
+        if self._policy.devices is Devices.SKIP:
+            self.warnings.append(f"device node {member.path} was left out")
+            return False
+        return True
+
+    def _kept(self, member: Member) -> FrozenMap[str, str]:
+        if not member.xattrs:
+            return EMPTY_MAP
+        kept, warnings = kept_attributes(member.path, member.xattrs, capabilities=self._policy.capabilities)
+        self.warnings += warnings
+        return kept
+
+    def _make_directory(self, place: str, entry: Entry, mtime_ns: int | None, *, exists: bool = False) -> None:
+        if not exists:
+            self._root.mkdir(place, 0o700)
+        self.tree.add(entry, mtime_ns)
+
+    def _file(self, entry: Entry, member: Member, parent: str, name: str) -> Entry:
+        """Writes a file by one handle; its owner comes before its mode, which chown(2) would strip of setuid."""
+        digest = hashlib.sha256()
+        handle = os.open(name, _NEW_FILE, 0o600, dir_fd=self.tree.handle(parent))
+        try:
+            for chunk in self._reader.chunks():
+                digest.update(chunk)
+                _write_all(handle, chunk)
+            self._own(handle, entry)
+            # Without the image's owners setuid would lend the caller's rights to everybody.
+            os.fchmod(handle, entry.mode if self._policy.owners else entry.mode & ~_SET_ID)
+            self._set_attributes(handle, entry)
+            os.utime(handle, ns=(member.mtime_ns, member.mtime_ns))
+        finally:
+            os.close(handle)
+        return replace(entry, size=member.size, digest=f"sha256:{digest.hexdigest()}")
+
+    def _node(self, entry: Entry, member: Member) -> Entry:
+        """A symlink, FIFO or device node."""
+        if member.kind is MemberKind.SYMLINK:
+            self._root.symlink(member.link, entry.path)
+            entry = replace(entry, mode=0o777, link=member.link)
+        else:
+            self._root.mknod(entry.path, _NODE_BITS[member.kind] | member.mode, member.device)
+            if member.kind is not MemberKind.FIFO:
+                entry = replace(entry, device=member.device)
+        self._own(entry.path, entry)
+        if member.kind is not MemberKind.SYMLINK:
+            self._root.chmod(entry.path, entry.mode if self._policy.owners else entry.mode & ~_SET_ID)
+        self._root.utime(entry.path, member.mtime_ns)
+        return replace(entry, xattrs=EMPTY_MAP)
+
+    def _hard_link(self, member: Member, place: str) -> None:
+        """A second name for something that this layer brought; of a symlink it is the link itself."""
+        above, _, name = member.link.rpartition("/")
+        real_above = self.tree.real_directory(above)
+        source = self.tree.get(_join(real_above, name)) if real_above is not None and name else None
+        if source is None or source.type in (EntryType.DIRECTORY, EntryType.OPAQUE, EntryType.WHITEOUT):
+            raise HostileInputError(
+                f"archive has the hard link {member.name[:80]!r} to {member.link[:80]!r}, no file of this layer"
+            )
+        if source.path == place:
+            return
+        self._clear_place(place, member.kind)
+        self._root.link(source.path, place)
+        self.tree.add(replace(source, path=place))
+
+    # -- attributes ------------------------------------------------------------------------------------------------
+
+    def _finish_directory(self, entry: Entry, mtime_ns: int | None) -> None:
+        with self._root.handle(entry.path, os.O_RDONLY | os.O_DIRECTORY) as handle:
+            if entry.type is EntryType.OPAQUE and self._overlay:
+                os.setxattr(handle, self._policy.overlay.opaque, b"y")
+            self._own(handle, entry)
+            self._set_attributes(handle, entry)
+            # An ordinary user must be able to write into it with the next layer, and to remove it.
+            os.fchmod(handle, entry.mode if self._policy.owners else entry.mode & ~_SET_ID | 0o700)
+            # A parent that the archive does not mention has no time of its own; one constant keeps trees equal.
+            os.utime(handle, ns=(mtime_ns or 0, mtime_ns or 0))
+
+    def _own(self, what: int | str, entry: Entry) -> None:
+        """Sets the owner of a handle or a path, where the policy says so."""
+        if not self._policy.owners:
+            return
+        try:
+            if isinstance(what, int):
+                os.fchown(what, entry.uid, entry.gid)
+            else:
+                self._root.chown(what, entry.uid, entry.gid)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise SandboxError(
+                f"{entry.path[:80]!r} belongs to {entry.uid}:{entry.gid}, which has no id in this user namespace",
+                hint="a larger range in /etc/subuid and /etc/subgid is needed; lamella doctor says how",
+            ) from error
+
+    def _set_attributes(self, handle: int, entry: Entry) -> None:
+        for name, value in entry.xattrs.items():
+            try:
+                os.setxattr(handle, name, bytes.fromhex(value))
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:
+                    raise
+                self.warnings.append(f"attribute {name} of {entry.path} cannot be stored on this file system")
+
+
+_SET_ID = 0o6000
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_TYPES = {
+    MemberKind.FILE: EntryType.FILE,
+    MemberKind.SYMLINK: EntryType.SYMLINK,
+    MemberKind.CHAR_DEVICE: EntryType.CHAR_DEVICE,
+    MemberKind.BLOCK_DEVICE: EntryType.BLOCK_DEVICE,
+    MemberKind.DIRECTORY: EntryType.DIRECTORY,
+    MemberKind.FIFO: EntryType.FIFO,
+}
+
+_NODE_BITS = {
+    MemberKind.CHAR_DEVICE: stat.S_IFCHR,
+    MemberKind.BLOCK_DEVICE: stat.S_IFBLK,
+    MemberKind.FIFO: stat.S_IFIFO,
+}
+
+
+def _join(parent: str, name: str) -> str:
+    return f"{parent}/{name}" if parent else name
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
