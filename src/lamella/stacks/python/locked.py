@@ -116,19 +116,23 @@ def _with_folders(context: LowerContext, found: Requirements) -> Wishes:
     return Wishes(merged, None, tuple(packages))
 
 
-def locked_selection(context: LowerContext, spec: PythonSpec, wishes: Wishes, target: Target) -> Selection:
-    """What the layer installs on the target. Raises ConfigError for a missing, stale or malformed lock."""
+def locked_selection(context: LowerContext, spec: PythonSpec, wishes: Wishes, target: Target) -> tuple[Selection, str]:
+    """What the layer installs on the target, and the digest of the request that ``lamella.lock`` answered, else empty.
+
+    Raises ConfigError for a missing, stale or malformed lock.
+    """
     place = _lock_path(context, spec, wishes)
     exclude = frozenset(canonicalize_name(name) for name in spec.exclude)
     try:
         if posixpath.basename(place) == "uv.lock":
-            return _from_uv_lock(context, spec, wishes, target, place)
+            return _from_uv_lock(context, spec, wishes, target, place), ""
         if posixpath.basename(place).startswith("pylock."):
-            return _from_pylock(context, spec, wishes, target, place)
+            return _from_pylock(context, spec, wishes, target, place), ""
     except (KeyError, TypeError, ValueError) as error:
         text = f"missing key {error}" if isinstance(error, KeyError) else str(error)
         raise layer_error(context.layer, f"{place}: {text}", hint=_repair(place)) from error
-    return _from_lamella_lock(context, spec, wishes, target).without(exclude)
+    request = resolve_request(context, spec, wishes, target)
+    return _from_lamella_lock(context, request, wishes).without(exclude), request.digest
 
 
 def _repair(place: str) -> str:
@@ -301,8 +305,7 @@ def _indexes(spec: PythonSpec, wanted: Requirements) -> tuple[NamedIndex, ...]:
     return (*bound, *(NamedIndex(url) for url in wanted.extra_indexes))
 
 
-def _from_lamella_lock(context: LowerContext, spec: PythonSpec, wishes: Wishes, target: Target) -> Selection:
-    request = resolve_request(context, spec, wishes, target)
+def _from_lamella_lock(context: LowerContext, request: ResolveRequest, wishes: Wishes) -> Selection:
     own = tuple(SourceBuild(project.name, "", folder=project.folder) for project in wishes.packages)
     if not request.requirements:
         return Selection((), own)

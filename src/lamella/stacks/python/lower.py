@@ -26,7 +26,7 @@ def lower_layer(context: LowerContext, spec: PythonSpec) -> Lowered:
     wishes = read_wishes(context, spec)
     binding = find_interpreter(context, spec, wishes.project)
     venv = (context.layer.to or DEFAULT_VENV).rstrip("/")
-    locked = locked_selection(context, spec, wishes, binding.target)
+    locked, request = locked_selection(context, spec, wishes, binding.target)
     wanted = _beyond(context, spec, locked)
     placements = list(_wheel_placements(context, wanted, binding, venv))
     if context.above is None:
@@ -48,6 +48,7 @@ def lower_layer(context: LowerContext, spec: PythonSpec) -> Lowered:
                 "interpreter": binding.path,
                 "venv": venv,
                 "versions": FrozenMap(versions),
+                "request": request,
             }
         ),
     )

@@ -16,10 +16,13 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamella.oci.platform import machine_name
 
-__all__ = ["Target", "is_pure", "wheel_glibc"]
+__all__ = ["DEFAULT_GLIBC", "MUSL", "Target", "is_pure", "wheel_glibc"]
 
 DEFAULT_GLIBC = (2, 36)
 """Newest glibc that a wheel may ask for when the lock names no base: Debian 12, the oldest supported default base."""
+
+MUSL = (1, 2)
+"""The musl of every Alpine release since 3.13."""
 
 _OLDEST_GLIBC = {"x86_64": (2, 5), "i686": (2, 5)}
 _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
