@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lamella.api.files import find_project_file, read_lock, read_project_bytes
+from lamella.api.files import LOCK_NAME, find_project_file, read_lock, read_project_bytes
 from lamella.api.host import LocalHost
 from lamella.api.version import read_version
 from lamella.build.images import build_images, build_layer
@@ -15,19 +16,24 @@ from lamella.build.options import BuildOptions, BuildReport
 from lamella.build.parts import Parts, Selection, lower, plan
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.clock import SystemClock
+from lamella.commit import replace_file
 from lamella.engines.base import Engine
+from lamella.errors import ConfigError
 from lamella.graph.events import EventSink
 from lamella.graph.record import Result
 from lamella.planning.lowering import BuildGraph
 from lamella.planning.plan import Plan, PlanOptions
 from lamella.project.load import parse_project
-from lamella.project.lock import Lock
+from lamella.project.lock import EMPTY_LOCK, Lock, render_lock
 from lamella.project.projectfile import ProjectFile
 from lamella.project.template import TemplateFacts
 from lamella.sources.git import GitVcs
 from lamella.sources.worktree import WorkTree
 from lamella.stacks.table import StackTable
 from lamella.store.store import Store
+
+if TYPE_CHECKING:
+    from lamella.build.lock import LockChange
 
 __all__ = ["Session", "SessionOptions", "open_session", "open_store"]
 
@@ -178,3 +184,23 @@ class Session:
     ) -> tuple[BuildGraph, dict[str, Result], BuildReport]:
         """Builds one layer's product and what it stands on."""
         return build_layer(self.parts, selection, options, store=self.store, engine=self.engine, sink=sink)
+
+    def write_lock(
+        self, *, upgrade: tuple[str, ...] | None, say: Warn, check: bool = False
+    ) -> tuple[tuple[LockChange, ...], bool]:
+        """Resolves what the lock lacks and writes it; returns what changed and whether the file did.
+
+        With ``check`` nothing is written and a lock that is not up to date raises ConfigError.
+        """
+        from lamella.api.resolvers import make_resolvers
+        from lamella.build.lock import lock_project
+
+        lock, changes = lock_project(self.parts, make_resolvers(self), upgrade=upgrade, say=say)
+        data, path = render_lock(lock), self.root / LOCK_NAME
+        if lock == self.lock and (path.exists() or lock == EMPTY_LOCK):
+            return changes, False
+        if check:
+            raise ConfigError("lamella.lock is not up to date", hint="run: lamella lock")
+        replace_file(path, data)
+        self.lock, self._parts = lock, None
+        return changes, True
