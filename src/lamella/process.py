@@ -26,6 +26,7 @@ from typing import IO, BinaryIO, Self
 from lamella.errors import LamellaError, ResourceError, StepError
 
 __all__ = [
+    "PIPE",
     "SYSTEM_PATH",
     "Completed",
     "LineSplitter",
@@ -43,6 +44,8 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs of the system are, also those that an ordinary user's PATH leaves out."""
 
 STDOUT, STDERR = 1, 2
+PIPE = subprocess.PIPE
+"""For ``spawn``: a stream of the program that this process writes to or reads from."""
 KEEP_BYTES = 256 << 20
 """Output kept of one stream when nobody takes it in pieces; more is an error, never cut silently."""
 TAIL_BYTES = 64 << 10
@@ -285,7 +288,7 @@ def spawn(
 ) -> Process:
     """Starts a program that runs on; the caller ends it, best by ``with``.
 
-    Streams are descriptors, open files or ``subprocess.PIPE``; None is ``/dev/null``. With ``die_with_parent`` the
+    Streams are descriptors, open files or ``PIPE``; None is ``/dev/null``. With ``die_with_parent`` the
     kernel kills it when the *thread* that called this ends (prctl(2), PR_SET_PDEATHSIG; Linux, needs setpriv(1)).
 
     Raises ``error`` when it cannot be started.
