@@ -1,0 +1,89 @@
+"""Which package and binary a layer means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from lamella.project.spec import CargoSpec, LayerSpec
+from lamella.stacks.base import layer_error
+from lamella.stacks.cargo.package import Package
+from lamella.stacks.cargo.places import joined
+from lamella.stacks.cargo.workspace import Workspace
+
+__all__ = ["choose_binary", "choose_package"]
+
+
+def choose_package(workspace: Workspace, layer: LayerSpec, spec: CargoSpec) -> Package:
+    """The named package, else the only one with the named binary, else the only one with a binary.
+
+    Without a name the package in ``dir`` and the workspace's default members are looked at before all members,
+    as Cargo does. Raises ConfigError that names the choices.
+    """
+    if spec.package is not None:
+        return _named(workspace, layer, spec.package)
+    directory = joined("", spec.dir)
+    for candidates in (_here(workspace, directory), _default_members(workspace), workspace.members):
+        packages = [workspace.package(member) for member in candidates]
+        found = [p for p in packages if p.binaries and (spec.bin is None or _has(p, spec.bin))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(sorted(package.name for package in found))
+            what = f"several packages have a binary {spec.bin!r}" if spec.bin else "several packages have binaries"
+            raise layer_error(layer, f"{what}: {names}", hint="set cargo.package to one of them")
+    if spec.bin is None:
+        raise layer_error(layer, f"no package of {workspace.root.path} has a binary", hint="set cargo.dir")
+    binaries = sorted({binary.name for member in workspace.members for binary in workspace.package(member).binaries})
+    raise layer_error(layer, f"no package has a binary {spec.bin!r}", hint=_choices(spec.bin, binaries))
+
+
+def _here(workspace: Workspace, directory: str) -> tuple[str, ...]:
+    return (directory,) if directory in workspace.listed else ()
+
+
+def _default_members(workspace: Workspace) -> tuple[str, ...]:
+    written = (workspace.root.workspace or {}).get("default-members", ())
+    wanted = {joined(workspace.directory, str(entry)) for entry in written}
+    return tuple(member for member in workspace.listed if member in wanted)
+
+
+def _has(package: Package, binary: str) -> bool:
+    return any(found.name == binary for found in package.binaries)
+
+
+def _named(workspace: Workspace, layer: LayerSpec, name: str) -> Package:
+    """Looks at members whose manifest holds the name at all before reading every manifest of a large workspace."""
+    for members in (workspace.mentioning(name), workspace.members):
+        for member in members:
+            package = workspace.package(member)
+            if package.name == name:
+                return package
+    names = sorted(workspace.package(member).name for member in workspace.members)
+    raise layer_error(layer, f"no member of {workspace.root.path} is named {name!r}", hint=_choices(name, names))
+
+
+def choose_binary(layer: LayerSpec, spec: CargoSpec, package: Package) -> str:
+    """The named binary, else the package's ``default-run``, else its only one; raises ConfigError with the
+    choices.
+    """
+    names = [binary.name for binary in package.binaries]
+    if spec.bin is not None:
+        if spec.bin in names:
+            return spec.bin
+        raise layer_error(layer, f"package {package.name} has no binary {spec.bin!r}", hint=_choices(spec.bin, names))
+    if package.default_run:
+        return package.default_run
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise layer_error(layer, f"package {package.name} has no binary", hint="set cargo.package to one that has")
+    what = f"package {package.name} has several binaries and no default-run: {', '.join(names)}"
+    raise layer_error(layer, what, hint="set cargo.bin to one of them")
+
+
+def _choices(wanted: str, names: Iterable[str]) -> str:
+    ordered = list(names)
+    near = get_close_matches(wanted, ordered, 1)
+    listed = f"there are: {', '.join(ordered)}" if ordered else "there is none"
+    return f"did you mean {near[0]!r}? {listed}" if near else listed

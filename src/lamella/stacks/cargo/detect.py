@@ -1,0 +1,123 @@
+"""Cargo projects in a tree, for ``lamella init``: workspaces and packages with binaries, and what they need
+around them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from lamella.errors import ConfigError
+from lamella.graph.protocols import Tree
+from lamella.stacks.base import DetectedLayer, Detection
+from lamella.stacks.cargo.document import MANIFEST
+from lamella.stacks.cargo.native import NativeNeeds, native_needs
+from lamella.stacks.cargo.package import Package
+from lamella.stacks.cargo.places import is_below, joined
+from lamella.stacks.cargo.settings import read_toolchain
+from lamella.stacks.cargo.tomltext import toml_value
+from lamella.stacks.cargo.workspace import Workspace, load_workspace
+
+__all__ = ["detect_cargo"]
+
+_SKIPPED = ("vendor", "target", "node_modules", "third_party", "tests", "examples", "fixtures", "fuzz", "benches")
+"""Folders whose manifests belong to somebody else or to tests."""
+
+
+def detect_cargo(tree: Tree) -> tuple[Detection, ...]:
+    """One detection per workspace or lone package with a binary, outermost first. Broken manifests are passed
+    over.
+    """
+    found: list[Detection] = []
+    seen: list[str] = []
+    for path in sorted(tree.paths((f"**/{MANIFEST}",)), key=lambda path: (path.count("/"), path)):
+        directory = posixpath.dirname(path)
+        if any(part in _SKIPPED for part in directory.split("/")):
+            continue
+        try:
+            detection = _detection(tree, directory, seen)
+        except ConfigError:
+            continue
+        if detection is not None:
+            found.append(detection)
+    return tuple(found)
+
+
+def _detection(tree: Tree, directory: str, seen: list[str]) -> Detection | None:
+    """The project whose root is in ``directory``; members of one that was found before are not projects of
+    their own.
+    """
+    workspace = load_workspace(tree, directory)
+    if workspace.directory != directory or any(is_below(directory, place) and directory in seen for place in seen):
+        return None
+    seen.extend(workspace.members)
+    packages = [workspace.package(member) for member in workspace.members]
+    runnable = [package for package in packages if package.binaries]
+    if not runnable:
+        return None
+    package, reason = _main_package(workspace, runnable)
+    binary = package.default_run or _main_binary(package)
+    needs = native_needs(workspace.lock.packages) if tree.exists(workspace.lock_path) else NativeNeeds((), ())
+    layer = _layer(workspace, package, binary, (reason, *_reasons(tree, workspace, runnable, needs)))
+    return Detection(
+        stack="cargo",
+        directory=directory,
+        layers=(layer,),
+        base_packages=needs.run,
+        toolchain=("cargo", "rustc", "cc"),
+        in_image=(layer.name,),
+        entrypoint=(f"/app/{binary}",),
+        version=f"cargo:{package.directory or '.'}",
+        name=package.name,
+    )
+
+
+def _main_package(workspace: Workspace, runnable: list[Package]) -> tuple[Package, str]:
+    """The package that an image is most likely for, and why."""
+    if len(runnable) == 1:
+        return runnable[0], f"{runnable[0].name} is the only package of {workspace.root.path} with a binary"
+    written = (workspace.root.workspace or {}).get("default-members", ())
+    defaults = {joined(workspace.directory, str(entry)) for entry in written}
+    chosen = [package for package in runnable if package.directory in defaults]
+    if len(chosen) == 1:
+        return chosen[0], f"{chosen[0].name} is the only default member of {workspace.root.path} with a binary"
+    for package in runnable:
+        if package.directory == workspace.directory:
+            return package, f"{package.name} is the package of the workspace's root"
+    ranked = sorted(chosen or runnable, key=lambda package: (-_reach(workspace, package), package.directory))
+    return ranked[0], f"{ranked[0].name} uses the most packages of {workspace.root.path} among those with a binary"
+
+
+def _reach(workspace: Workspace, package: Package) -> int:
+    """How many own packages it is made of."""
+    try:
+        return len(workspace.closure(package.directory))
+    except ConfigError:
+        return 0
+
+
+def _main_binary(package: Package) -> str:
+    names = [binary.name for binary in package.binaries]
+    return package.name if package.name in names else names[0]
+
+
+def _layer(workspace: Workspace, package: Package, binary: str, why: tuple[str, ...]) -> DetectedLayer:
+    """The layer's table: only what is not found without saying it."""
+    keys: dict[str, str] = {"dir": workspace.directory} if workspace.directory else {}
+    if package.name != binary or len([m for m in workspace.members if workspace.package(m).binaries]) > 1:
+        keys["package"] = package.name
+    keys["bin"] = binary
+    table = ", ".join(f"{key} = {toml_value(value)}" for key, value in keys.items())
+    return DetectedLayer("app", (f"cargo = {{ {table} }}",), why)
+
+
+def _reasons(tree: Tree, workspace: Workspace, runnable: list[Package], needs: NativeNeeds) -> Iterator[str]:
+    if len(runnable) > 1:
+        yield f"other packages with binaries: {', '.join(sorted(package.name for package in runnable))}"
+    toolchain = read_toolchain(tree, workspace.directory)
+    if toolchain is not None and toolchain.channel:
+        yield f"{toolchain.path} asks for Rust {toolchain.channel}"
+    for name, crates in needs.why:
+        yield f"{', '.join(crates)} needs the Debian package {name}"
+    if not tree.exists(workspace.lock_path):
+        yield f"{workspace.lock_path} is missing: run cargo generate-lockfile, and keep it out of ignore files"
