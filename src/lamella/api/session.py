@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamella.api.files import LOCK_NAME, find_project_file, read_lock, read_project_bytes
 from lamella.api.host import LocalHost
+from lamella.api.outputs import OutputTargets, check_targets, write_targets
 from lamella.api.version import read_version
 from lamella.build.images import build_images, build_layer
 from lamella.build.options import BuildOptions, BuildReport
-from lamella.build.parts import Parts, Selection, lower, plan
+from lamella.build.parts import Parts, Selection, lower, plan, selected_cells
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.clock import SystemClock
 from lamella.commit import replace_file
@@ -21,6 +22,7 @@ from lamella.engines.base import Engine
 from lamella.errors import ConfigError
 from lamella.graph.events import EventSink
 from lamella.graph.record import Result
+from lamella.layers.tar import ByteSink
 from lamella.planning.lowering import BuildGraph
 from lamella.planning.plan import Plan, PlanOptions
 from lamella.project.load import parse_project
@@ -204,3 +206,22 @@ class Session:
         replace_file(path, data)
         self.lock, self._parts = lock, None
         return changes, True
+
+    def check_outputs(
+        self, outputs: Sequence[str], selection: Selection, *, load: bool = False, stdout_usable: bool = True
+    ) -> OutputTargets:
+        """The targets of ``-o`` options and ``--load``; raises ConfigError before anything is built."""
+        if not outputs and not load:
+            return OutputTargets()
+        images = 0 if selection.layer else len(selected_cells(self.parts, selection))
+        return check_targets(
+            outputs, load=load, environ=self.options.environ, images=images, stdout_usable=stdout_usable
+        )
+
+    def write_outputs(
+        self, report: BuildReport, targets: OutputTargets, sink: EventSink, *, stdout: ByteSink | None = None
+    ) -> tuple[tuple[str, str], ...]:
+        """Writes a build's images to its targets and says (what, where) of each."""
+        epoch = self.options.environ.get("SOURCE_DATE_EPOCH") or ""
+        mtime = int(epoch) if epoch.isdigit() else 0
+        return write_targets(self.store, report, targets, sink, clock=self.clock, mtime=mtime, stdout=stdout)

@@ -19,7 +19,7 @@ from lamella.project.spec import CellSpec
 from lamella.project.template import TemplateFacts
 from lamella.stacks.base import Stack
 
-__all__ = ["Parts", "Selection", "expand_cells", "lower", "plan"]
+__all__ = ["Parts", "Selection", "expand_cells", "lower", "plan", "selected_cells"]
 
 
 @dataclass(frozen=True, slots=True)

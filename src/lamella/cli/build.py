@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,16 +107,18 @@ def command(
         labels=FrozenMap(pairs(flags["labels"], "--label")),
         secrets=read_secrets(session.project, flags["secrets"], settings.environ, session.root),
     )
-    targets = session.check_outputs(outputs, load=load)
+    targets = session.check_outputs(outputs, selection, load=load, stdout_usable=not sys.stdout.isatty())
+    if targets.use_stdout and output_format == "json":
+        raise click.UsageError("--format json and an output to standard output exclude each other")
     with open_progress(progress, terminal=settings.terminal) as sink:
         report = session.build(selection, options, sink)
-        written = session.write_outputs(report, targets, sink)
+        written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
     data = report_json(report, written)
     if metadata_file is not None:
         metadata_file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     if output_format == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-    else:
+    elif not targets.use_stdout:
         for image in report.images:
             click.echo(f"{image.names[0]}@{image.manifest.digest}")
     if progress != "quiet":
