@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError, HostileInputError, IntegrityError
 from lamella.oci import media
 from lamella.oci.config import ImageConfig, parse_config
@@ -27,7 +28,9 @@ class StoredLayer:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """One image for one platform. ``names`` are complete (with a tag); ``descriptor`` names the manifest."""
+    """One image for one platform. ``names`` are complete (with a tag); ``descriptor`` is the manifest's,
+    without annotations.
+    """
 
     names: tuple[str, ...]
     descriptor: Descriptor
@@ -73,7 +76,7 @@ def read_image(store: Store, descriptor: Descriptor, names: tuple[str, ...] = ()
             f"image {short_digest(descriptor.digest)} has {len(manifest.layers)} layers, "
             f"its config names {len(config.diff_ids)}"
         )
-    return StoredImage(names, descriptor, manifest, config)
+    return StoredImage(names, replace(descriptor, annotations=EMPTY_MAP), manifest, config)
 
 
 def _for_platform(store: Store, descriptor: Descriptor, names: tuple[str, ...], platform: str) -> Descriptor:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lamella.canonical import EMPTY_MAP, canonical_json
+from lamella.canonical import canonical_json
 from lamella.commit import commit_directory, commit_stream, disk_errors, replace_file
 from lamella.errors import ConfigError, HostileInputError
 from lamella.images.outputs.archive import ArchiveFile, blob_file, small_file
@@ -57,7 +57,7 @@ def make_layout(store: Store, images: Iterable[StoredImage], compressor: str = "
     named: dict[str, list[Descriptor]] = {}
     for image in images:
         manifest = _recompressed(store, image, compressor) if compressor else image.manifest
-        descriptor = replace(image.descriptor, annotations=EMPTY_MAP, platform=image.platform)
+        descriptor = replace(image.descriptor, platform=image.platform)
         if manifest is image.manifest:
             layout.add(blob_file(store, blob_path(descriptor.digest), descriptor.digest, descriptor.size))
         else:
