@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamella.api.files import LOCK_NAME, find_project_file, read_lock, read_project_bytes
+from lamella.api.files import LOCK_NAME, declared_patterns, find_project_file, read_lock, read_project_bytes
 from lamella.api.host import LocalHost
 from lamella.api.outputs import OutputTargets, check_targets, write_targets
 from lamella.api.version import read_version
@@ -105,12 +105,14 @@ class Session:
         self.contexts = contexts
         self.tree = WorkTree(
             self.root,
-            cache=self.store.scan,
-            ignore=project.ignore,
-            contexts=dict(contexts),
+            clock=self.clock,
             env=options.environ,
+            ignore=project.ignore,
+            declared=declared_patterns(project),
+            contexts=contexts,
+            cache=self.store.scan,
         )
-        self.vcs = GitVcs(self.root, env=options.environ)
+        self.vcs = GitVcs(self.root, options.environ)
         self._arguments = arguments
         self._engine: Engine | None = None
         self._parts: Parts | None = None

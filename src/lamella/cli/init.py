@@ -12,6 +12,7 @@ from lamella.api.session import open_store
 from lamella.cli.messages import say
 from lamella.cli.session import command_settings, project_session, session_options
 from lamella.cli.settings import Settings
+from lamella.clock import SystemClock
 from lamella.commit import replace_file
 from lamella.errors import ConfigError
 from lamella.process import which
@@ -72,9 +73,6 @@ def _proposal(folder: Path, settings: Settings, use_host: bool | None) -> Propos
     from lamella.stacks.table import StackTable
 
     with open_store(session_options(settings)) as store:
-        tree = WorkTree(folder, cache=store.scan, env=settings.environ)
-        try:
-            programs = [name for name in _PROGRAMS if which(name, settings.environ)]
+        programs = [name for name in _PROGRAMS if which(name, settings.environ)]
+        with WorkTree(folder, clock=SystemClock(), env=settings.environ, cache=store.scan) as tree:
             return propose(tree, folder.name, StackTable(), programs, use_host=use_host)
-        finally:
-            tree.close()
