@@ -106,7 +106,8 @@ class Checker:
         for group in table.groups:
             written = [key for key in group if key in present]
             if len(written) > 1:
-                self.report(present[written[1]], f"{at}: {_both(written)} exclude each other", key=True)
+                written.sort(key=lambda key: (present[key].key_line, present[key].key_column))
+                self.report(present[written[1]], f"{at}: {' and '.join(written)} exclude each other", key=True)
             elif not written and not partial and group in table.one_of:
                 self.report(node, f"{at} needs one of {', '.join(group)}")
 
@@ -179,7 +180,7 @@ class Checker:
         if not isinstance(value, int if isinstance(kind, Integer) else (int, float)):
             return False
         if not kind.minimum <= value <= kind.maximum:
-            self.report(node, f"{at}: {value} is not from {kind.minimum} to {kind.maximum}")
+            self.report(node, f"{at}: {value} is not {describe(kind)}")
         return True
 
     def _map(self, node: Node, kind: MapOf, at: str) -> None:
@@ -265,10 +266,6 @@ _ANY_TEXT = Format("value", "text", str, lines=True)
 
 def _article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
-
-
-def _both(keys: list[str]) -> str:
-    return " and ".join(keys)
 
 
 def _shown(text: str) -> str:

@@ -96,7 +96,7 @@ class Expander:
         for name in images:
             result = self.image(name, cell)
             for layer, node in result.layers:
-                self._visit(Use("layers", layer, node), cell, order, ())
+                self._visit(Use(f"image.{name}.layers", layer, node), cell, order, ())
             self._image_rules(name, result, order)
             if result.spec is not None:
                 specs.append(result.spec)
@@ -177,7 +177,7 @@ class Expander:
         if use.name in order or f"layer.{use.name}" in self.broken:
             return
         if use.name not in self.project.layers:
-            owner = f"layer.{path[-1]}.{use.key}" if path else "layers"
+            owner = f"layer.{path[-1]}.{use.key}" if path else use.key
             hint = nearest(use.name, self.project.layers)
             self._report(use.node, f"{owner}: there is no layer {use.name!r}", hint)
             return

@@ -77,7 +77,8 @@ def _layers(name: str, node: Node, values: dict[str, Any], decoder: Decoder) -> 
     for layer, at in zip(values["layers"], written, strict=True):
         if any(layer == other for other, _ in found):
             decoder.report(at, f"image.{name}: layer {layer!r} is listed twice")
-        found.append((layer, at))
+        else:
+            found.append((layer, at))
     return tuple(found)
 
 

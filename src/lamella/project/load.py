@@ -13,7 +13,7 @@ from lamella.project.check import Checker, nearest
 from lamella.project.decode import Decoder
 from lamella.project.projectfile import ProjectFile
 from lamella.project.references import check_references
-from lamella.project.schema.grammar import ListOf, MapOf, Row, TableOf, Type, as_list, field_name
+from lamella.project.schema.grammar import ListOf, MapOf, Row, TableOf, Type, as_list, field_name, text
 from lamella.project.schema.image import AXIS_PATTERN
 from lamella.project.schema.root import CORE, PROJECT, root_rows
 from lamella.project.template import RESERVED
@@ -209,6 +209,8 @@ def _axis_rules(root: Node, checker: Checker) -> None:
         for index, item in enumerate(node.value if values else ()):
             if item.value in values[:index]:
                 checker.report(item, f"axes.{name}: {item.value!r} is listed twice")
+            elif name == PLATFORM:
+                checker.value(item, text("platform", constant=True), f"axes.{name}")
     for key in ("exclude", "allow_failure"):
         patterns = _names(root, "cells").get(key)
         for pattern in patterns.value if patterns is not None and isinstance(patterns.value, tuple) else ():

@@ -39,6 +39,9 @@ __all__ = [
 Default: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 
 
+_UNBOUNDED = 2**31 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A string of one form.
@@ -65,7 +68,7 @@ class Integer:
     """A whole number within bounds. ``convert`` turns it into the value, e.g. a port into ``PORT/tcp``."""
 
     minimum: int = 0
-    maximum: int = 2**31 - 1
+    maximum: int = _UNBOUNDED
     convert: Callable[[int], object] = int
 
 
@@ -211,17 +214,28 @@ def describe(kind: Type) -> str:
         return kind.form.text
     if isinstance(kind, Choice):
         return "one of " + ", ".join(f'"{value}"' for value in kind.values)
+    if isinstance(kind, Integer) and kind.minimum == kind.maximum:
+        return str(kind.minimum)
     if isinstance(kind, (Integer, Number)):
         word = "an integer" if isinstance(kind, Integer) else "a number"
-        return f"{word} from {kind.minimum} to {kind.maximum}" if kind.maximum < 2**31 - 1 else word
+        top = f"to {kind.maximum}" if kind.maximum != _UNBOUNDED else "up"
+        return f"{word} from {kind.minimum} {top}"
     if isinstance(kind, ListOf):
-        items = "an array of tables" if isinstance(kind.item, TableOf) else f"an array of [{describe(kind.item)}]"
-        return f"{describe(kind.item)}, or {items}" if kind.bare else items
-    if isinstance(kind, MapOf):
-        return f"a table of {kind.key.text} = {describe(kind.item)}"
+        items = f"an array of {_PLURALS.get(type(kind.item), 'values')}"
+        return f"{describe(kind.item)}, or an array of these" if kind.bare else items
     if isinstance(kind, OneOf):
         return kind.text
     return {Boolean: "true or false", Free: "any value"}.get(type(kind), "a table")
+
+
+_PLURALS: dict[type, str] = {
+    Text: "strings",
+    Choice: "words",
+    Integer: "integers",
+    ListOf: "arrays",
+    MapOf: "tables",
+    TableOf: "tables",
+}
 
 
 def field_name(key: str) -> str:
