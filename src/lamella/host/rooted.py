@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -269,10 +269,13 @@ class Rooted:
 
     # -- walking ---------------------------------------------------------------------------------------------------
 
-    def walk(self, path: str = "", *, depth: int = DEPTH_LIMIT) -> Iterator[Found]:
+    def walk(
+        self, path: str = "", *, depth: int = DEPTH_LIMIT, enter: Callable[[Found], bool] | None = None
+    ) -> Iterator[Found]:
         """Everything below ``path``, parents before children, names of a directory in order; no link is followed.
 
-        Raises HostileInputError below ``depth`` directories.
+        Directories that ``enter`` says no to are found, but not what is in them. Raises HostileInputError below
+        ``depth`` directories.
         """
         top = self.open(path, _DIRECTORY)
         pending: list[tuple[int, str, Iterator[str]]] = [(top, f"{path.strip('/')}/" if path else "", _names(top))]
@@ -285,7 +288,7 @@ class Rooted:
                     continue
                 found = Found(prefix + name, name, directory, os.lstat(name, dir_fd=directory))
                 yield found
-                if not found.is_directory:
+                if not found.is_directory or (enter is not None and not enter(found)):
                     continue
                 if len(pending) > depth:
                     raise HostileInputError(f"directory {found.path[:80]!r}... is deeper than {depth} directories")

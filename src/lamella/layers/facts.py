@@ -1,0 +1,186 @@
+"""Base facts: read from a finished root file system, and kept as a small artifact (DESIGN 7b.4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from typing import Any
+
+from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json
+from lamella.errors import HostileInputError
+from lamella.graph.facts import BaseFacts, DirectoryFact, Group, Interpreter, User
+from lamella.host.rooted import Found, Rooted
+from lamella.layers.accounts import ACCOUNT_FILES, parse_group, parse_passwd
+from lamella.layers.packages import list_packages
+from lamella.layers.programs import DEFAULT_PATH, find_interpreters, find_libc, find_programs
+from lamella.oci.config import RuntimeConfig
+
+__all__ = ["FACTS_FORMAT", "extract_facts", "facts_to_bytes", "parse_facts"]
+
+FACTS_FORMAT = 1
+"""Major version of the stored form."""
+
+_ENTRIES = 2_000_000
+_TEXT_LIMIT = 8 << 20
+_LEFT_OUT = ("proc", "sys", "dev")
+"""What a runtime mounts: only the directories themselves are facts."""
+
+
+def extract_facts(
+    root: str | os.PathLike[str] | Rooted, *, platform: str, runtime: RuntimeConfig, whole: bool = True
+) -> BaseFacts:
+    """The facts of a root file system: a mounted chain, or a directory.
+
+    Links are resolved inside the root and nothing is executed. With ``whole`` false the tree is not walked: the
+    host's own system has its tools and libraries as facts, but no paths. Raises HostileInputError for a root that
+    cannot be described, OSError for one that cannot be read.
+    """
+    if isinstance(root, Rooted):
+        return _extract(root, platform, runtime, whole=whole)
+    with Rooted(root) as rooted:
+        return _extract(rooted, platform, runtime, whole=whole)
+
+
+def _extract(root: Rooted, platform: str, runtime: RuntimeConfig, *, whole: bool) -> BaseFacts:
+    directories, symlinks, files = _paths(root) if whole else ({}, {}, {})
+    accounts = {path: text for path in ACCOUNT_FILES if (text := _text(root, path)) is not None}
+    packages = {package.name: package.version for package in reversed(list_packages(root)[1])}
+    programs = find_programs(root, _search_path(runtime))
+    libc = find_libc(root)
+    return BaseFacts(
+        platform=platform,
+        directories=FrozenMap(directories),
+        symlinks=FrozenMap(symlinks),
+        files=FrozenMap(files | accounts),
+        users=parse_passwd(accounts.get("/etc/passwd", "")),
+        groups=parse_group(accounts.get("/etc/group", "")),
+        os_release=FrozenMap(_os_release(root)),
+        libc=libc.name,
+        libc_version=libc.version,
+        interpreters=find_interpreters(root, programs, libc, packages),
+        tools=tuple(sorted(programs)),
+        packages=FrozenMap(packages),
+        runtime=runtime,
+    )
+
+
+def _paths(root: Rooted) -> tuple[dict[str, DirectoryFact], dict[str, str], dict[str, str]]:
+    """Directories, symlinks and other paths of one file system, all absolute."""
+    top = os.fstat(root.fd)
+    directories = {"/": DirectoryFact("/", stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid)}
+    symlinks: dict[str, str] = {}
+    files: dict[str, str] = {}
+
+    def is_same_file_system(found: Found) -> bool:
+        return found.path not in _LEFT_OUT and found.stat.st_dev == top.st_dev
+
+    for count, found in enumerate(root.walk(enter=is_same_file_system)):
+        if count > _ENTRIES:
+            raise HostileInputError(f"the root file system has more than {_ENTRIES} entries")
+        path, status = f"/{found.path}", found.stat
+        if found.is_directory:
+            directories[path] = DirectoryFact(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+        elif stat.S_ISLNK(status.st_mode):
+            symlinks[path] = os.readlink(found.name, dir_fd=found.parent)
+        else:
+            files[path] = ""
+    return directories, symlinks, files
+
+
+def _text(root: Rooted, path: str) -> str | None:
+    """A small text file; None when it is not there or no text file of sensible size."""
+    try:
+        return root.read_bytes(path, limit=_TEXT_LIMIT).decode("utf-8", "surrogateescape")
+    except (OSError, HostileInputError):
+        return None
+
+
+def _search_path(runtime: RuntimeConfig) -> str:
+    values = [item.partition("=")[2] for item in runtime.env if item.startswith("PATH=")]
+    return values[-1] if values else DEFAULT_PATH
+
+
+def _os_release(root: Rooted) -> dict[str, str]:
+    """os-release(5): NAME=value lines, quotes as a shell takes them."""
+    text = _text(root, "/etc/os-release")
+    text = _text(root, "/usr/lib/os-release") if text is None else text
+    found: dict[str, str] = {}
+    for line in (text or "").split("\n"):
+        name, equals, value = line.strip().partition("=")
+        if equals and re.fullmatch(r"[A-Z0-9_]+", name):
+            found[name] = _unquoted(value)
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return re.sub(r'\\([\\"$`])', r"\1", value[1:-1]) if value[0] == '"' else value[1:-1]
+    return value
+
+
+# -- the stored form -----------------------------------------------------------------------------------------------
+
+
+def facts_to_bytes(facts: BaseFacts) -> bytes:
+    """Canonical bytes, which :func:`parse_facts` reads."""
+    return canonical_json(
+        {
+            "format": FACTS_FORMAT,
+            "platform": facts.platform,
+            "directories": {path: [fact.mode, fact.uid, fact.gid] for path, fact in facts.directories.items()},
+            "symlinks": facts.symlinks,
+            "files": sorted(path for path, text in facts.files.items() if not text),
+            "texts": {path: text for path, text in facts.files.items() if text},
+            "users": [[u.name, u.uid, u.gid, u.home, u.shell, u.gecos] for u in facts.users],
+            "groups": [[g.name, g.gid, list(g.members)] for g in facts.groups],
+            "os_release": facts.os_release,
+            "libc": [facts.libc, facts.libc_version],
+            "interpreters": [[i.language, i.path, i.version, i.abi] for i in facts.interpreters],
+            "tools": facts.tools,
+            "packages": facts.packages,
+            "runtime": facts.runtime.to_json(),
+        }
+    )
+
+
+def parse_facts(data: bytes) -> BaseFacts:
+    """Base facts from their stored form; raises HostileInputError when it is malformed or of another format."""
+    try:
+        document = json.loads(data.decode("utf-8", "surrogateescape"))
+        if document["format"] != FACTS_FORMAT:
+            raise HostileInputError(f"base facts have format {document['format']!r}, not {FACTS_FORMAT}")
+        return _from_document(document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HostileInputError(f"base facts are malformed: {error}") from error
+
+
+def _from_document(document: dict[str, Any]) -> BaseFacts:
+    files = dict.fromkeys(map(str, document["files"]), "") | _texts(document["texts"])
+    directories = {
+        path: DirectoryFact(path, int(mode), int(uid), int(gid))
+        for path, (mode, uid, gid) in document["directories"].items()
+    }
+    return BaseFacts(
+        platform=str(document["platform"]),
+        directories=FrozenMap(directories) if directories else EMPTY_MAP,
+        symlinks=FrozenMap(_texts(document["symlinks"])),
+        files=FrozenMap(files),
+        users=tuple(
+            User(str(name), int(uid), int(gid), str(home), str(shell), str(gecos))
+            for name, uid, gid, home, shell, gecos in document["users"]
+        ),
+        groups=tuple(Group(str(name), int(gid), tuple(map(str, names))) for name, gid, names in document["groups"]),
+        os_release=FrozenMap(_texts(document["os_release"])),
+        libc=str(document["libc"][0]),
+        libc_version=str(document["libc"][1]),
+        interpreters=tuple(Interpreter(*map(str, row)) for row in document["interpreters"]),
+        tools=tuple(map(str, document["tools"])),
+        packages=FrozenMap(_texts(document["packages"])),
+        runtime=RuntimeConfig.from_json(document["runtime"]),
+    )
+
+
+def _texts(found: dict[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in found.items()}

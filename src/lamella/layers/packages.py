@@ -1,0 +1,136 @@
+"""Which packages a root file system has, read from the databases of dpkg, apk and rpm without running anything.
+
+rpm's database is read in its SQLite form (rpm 4.16 and newer); older forms count as unknown.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lamella.canonical import canonical_json
+from lamella.errors import HostileInputError
+from lamella.host.rooted import Rooted
+
+__all__ = ["PACKAGE_SET_FORMAT", "Package", "list_packages", "package_set"]
+
+PACKAGE_SET_FORMAT = 1
+"""Major version of :func:`package_set`."""
+
+_LIMIT = 256 << 20
+"""Bytes of one package database."""
+
+_RPM_PATHS = ("usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite")
+_APK_PATHS = ("usr/lib/apk/db/installed", "lib/apk/db/installed")
+_DPKG_STATUS, _DPKG_PARTS = "var/lib/dpkg/status", "var/lib/dpkg/status.d"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """One installed package; ``version`` as its manager writes it."""
+
+    name: str
+    version: str
+    arch: str
+
+
+def package_set(root: Rooted) -> bytes:
+    """The installed packages as canonical bytes: equal sets, equal bytes; the empty set without a database."""
+    manager, packages = list_packages(root)
+    rows = [[package.name, package.version, package.arch] for package in packages]
+    return canonical_json({"format": PACKAGE_SET_FORMAT, "manager": manager, "packages": rows})
+
+
+def list_packages(root: Rooted) -> tuple[str, tuple[Package, ...]]:
+    """(``dpkg``, ``apk``, ``rpm`` or empty, packages sorted). Raises HostileInputError for a malformed database."""
+    for manager, found in (("dpkg", _dpkg(root)), ("apk", _apk(root)), ("rpm", _rpm(root))):
+        if found is not None:
+            return manager, tuple(sorted(set(found)))
+    return "", ()
+
+
+def _read(root: Rooted, path: str) -> bytes | None:
+    try:
+        return root.read_bytes(path, limit=_LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _dpkg(root: Rooted) -> list[Package] | None:
+    """The status file of dpkg, and the files per package that images without dpkg itself have."""
+    status = _read(root, _DPKG_STATUS)
+    try:
+        parts = [name for name in root.listdir(_DPKG_PARTS) if not name.endswith(".md5sums")]
+    except (FileNotFoundError, NotADirectoryError):
+        parts = []
+    if status is None and not parts:
+        return None
+    found = list(_dpkg_stanzas(status or b""))
+    for name in parts:
+        found += _dpkg_stanzas(_read(root, f"{_DPKG_PARTS}/{name}") or b"")
+    return found
+
+
+def _dpkg_stanzas(data: bytes) -> Iterator[Package]:
+    for stanza in data.decode("utf-8", "replace").split("\n\n"):
+        fields: dict[str, str] = {}
+        for line in stanza.split("\n"):
+            name, colon, value = line.partition(":")
+            if colon and not line.startswith((" ", "\t")):
+                fields.setdefault(name, value.strip())
+        if "Package" in fields and fields.get("Status", "install ok installed").endswith(" installed"):
+            yield Package(fields["Package"], fields.get("Version", ""), fields.get("Architecture", ""))
+
+
+def _apk(root: Rooted) -> list[Package] | None:
+    data = next((found for path in _APK_PATHS if (found := _read(root, path)) is not None), None)
+    if data is None:
+        return None
+    packages = []
+    for stanza in data.decode("utf-8", "replace").split("\n\n"):
+        fields = {line[0]: line[2:] for line in stanza.split("\n") if line[1:2] == ":"}
+        if "P" in fields:
+            packages.append(Package(fields["P"], fields.get("V", ""), fields.get("A", "")))
+    return packages
+
+
+_RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "arch"}
+
+
+def _rpm(root: Rooted) -> list[Package] | None:
+    data = next((found for path in _RPM_PATHS if (found := _read(root, path)) is not None), None)
+    if data is None:
+        return None
+    import sqlite3
+
+    database = sqlite3.connect(":memory:")
+    try:
+        # A copy in memory: the database is untrusted and must not be opened where it could be written.
+        database.deserialize(data)
+        rows = database.execute("SELECT blob FROM Packages").fetchall()
+        return [_rpm_package(bytes(row[0])) for row in rows]
+    except (sqlite3.Error, TypeError) as error:
+        raise HostileInputError(f"rpm's database cannot be read: {error}") from error
+    finally:
+        database.close()
+
+
+def _rpm_package(blob: bytes) -> Package:
+    """Name and version out of an rpm header (rpm's file format, "Header Structure")."""
+    try:
+        count, size = struct.unpack_from(">II", blob)
+        store = blob[8 + 16 * count : 8 + 16 * count + size]
+        found: dict[str, str] = {}
+        for number in range(count):
+            tag, kind, offset, _ = struct.unpack_from(">IIII", blob, 8 + 16 * number)
+            name = _RPM_TAGS.get(tag)
+            if name is not None and kind == 4:
+                found[name] = str(struct.unpack_from(">I", store, offset)[0])
+            elif name is not None:
+                found[name] = store[offset : store.index(b"\0", offset)].decode("utf-8", "replace")
+    except (struct.error, ValueError) as error:
+        raise HostileInputError(f"rpm's database has a malformed header: {error}") from error
+    epoch = f"{found['epoch']}:" if found.get("epoch", "0") != "0" else ""
+    version = f"{epoch}{found.get('version', '')}-{found.get('release', '')}"
+    return Package(found.get("name", ""), version, found.get("arch", ""))
