@@ -1,1 +1,1 @@
-"""Where bytes come from: the work tree, commits, downloads, package indexes, foreign files."""
+"""Sources: the tree over a work tree, its scan cache, staging, version control and downloads."""

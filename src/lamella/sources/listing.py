@@ -1,0 +1,339 @@
+"""What lies in a tree: columns of directories and files with their stat rows and digests.
+
+Columns instead of objects: a tree of 100,000 files is loaded, compared and stored in tens of milliseconds and
+some 15 MB. Directories stand parents first, each subtree in one piece, so that "all below" is a range.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Iterable, Iterator
+
+from lamella.graph.fileset import Entry, EntryType, directory_digest
+from lamella.sources.selection import Coverage, Selector
+
+__all__ = ["KNOWN", "OWN", "RACY", "Columns", "DirectoryRows", "Listing", "Picked", "StatRow", "stat_row"]
+
+StatRow = tuple[int, int, int, int, int, int]
+"""device, inode, size in bytes, mtime_ns, ctime_ns, st_mode of one object."""
+
+KNOWN = 1
+"""The digest is there and belongs to the stat row."""
+OWN = 2
+"""Version control does not vouch for this file: its stat row is compared by us."""
+RACY = 4
+"""It changed so shortly before it was looked at that its times may hide a later change."""
+
+_CODES = "QQQqqI"
+_DIGEST = 32
+
+
+def stat_row(found: os.stat_result) -> StatRow:
+    """The parts of a stat result that tell one state of an object from another."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
+
+
+class Columns:
+    """Stat rows, one array per part."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[array[int], ...] | None = None) -> None:
+        self.parts = parts if parts is not None else tuple(array(code) for code in _CODES)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def extend(self, rows: Iterable[StatRow]) -> None:
+        """Appends rows."""
+        for part, values in zip(self.parts, zip(*rows, strict=True), strict=False):
+            part.extend(values)
+
+    def row(self, index: int) -> StatRow:
+        """One row."""
+        device, inode, size, mtime, ctime, mode = self.parts
+        return device[index], inode[index], size[index], mtime[index], ctime[index], mode[index]
+
+    def rows(self, start: int, stop: int) -> list[StatRow]:
+        """A range of rows."""
+        device, inode, size, mtime, ctime, mode = self.parts
+        pieces = (device, inode, size, mtime, ctime, mode)
+        return list(zip(*(piece[start:stop] for piece in pieces), strict=True))
+
+    def put(self, index: int, row: StatRow) -> None:
+        """Replaces one row."""
+        for part, value in zip(self.parts, row, strict=True):
+            part[index] = value
+
+
+class DirectoryRows:
+    """One directory while a listing is made: its own stat row, then names, stat rows and flags of its files."""
+
+    __slots__ = ("files", "mark", "racy")
+
+    def __init__(self, mark: StatRow, *, racy: bool = False) -> None:
+        self.mark = mark
+        self.racy = racy
+        self.files: dict[str, tuple[StatRow, int, str]] = {}
+        """Name to (stat row, flags, target of a symlink)."""
+
+
+class Picked:
+    """What a selection takes: whole subtrees as ranges of directories, and single files of the others."""
+
+    __slots__ = ("files", "whole")
+
+    def __init__(self) -> None:
+        self.whole: list[int] = []
+        """First directories of subtrees that are selected altogether."""
+        self.files: dict[int, list[int]] = {}
+        """Directory to file numbers, for directories that are selected in part."""
+
+
+class Listing:
+    """All files of a tree. Built by :meth:`of`, or by ``sources.scan_cache`` from stored columns.
+
+    ``directories`` are paths, the root (empty) first; ``first`` the number of each one's first file, with the total
+    at the end. ``digests`` holds 32 bytes per file; ``trees`` the merkle digest of each whole directory, empty where
+    it is not known. ``links`` are targets of symlinks by file number.
+    """
+
+    __slots__ = (
+        "children", "digests", "directories", "ends", "first", "flags", "links", "marks", "names", "number", "racy",
+        "stats", "trees",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        directories: list[str],
+        marks: Columns,
+        racy: bytearray,
+        first: array[int],
+        names: list[str],
+        stats: Columns,
+        flags: bytearray,
+        digests: bytearray,
+        links: dict[int, str],
+        trees: list[str],
+    ) -> None:
+        self.directories = directories
+        self.marks = marks
+        self.racy = racy
+        self.first = first
+        self.names = names
+        self.stats = stats
+        self.flags = flags
+        self.digests = digests
+        self.links = links
+        self.trees = trees
+        self.number = {path: index for index, path in enumerate(directories)}
+        self.ends, self.children = _subtrees(directories, self.number)
+
+    @classmethod
+    def of(cls, found: dict[str, DirectoryRows]) -> Listing:
+        """A listing without digests from directories by path; parents must be there."""
+        directories = sorted(found, key=lambda path: f"{path}/" if path else "")
+        marks, stats, first = Columns(), Columns(), array("I", [0])
+        marks.extend(found[path].mark for path in directories)
+        names: list[str] = []
+        flags, links = bytearray(), {}
+        for path in directories:
+            rows = found[path].files
+            ordered = sorted(rows)
+            stats.extend(rows[name][0] for name in ordered)
+            flags.extend(rows[name][1] for name in ordered)
+            links.update({len(names) + at: rows[name][2] for at, name in enumerate(ordered) if rows[name][2]})
+            names += ordered
+            first.append(len(names))
+        return cls(
+            directories=directories,
+            marks=marks,
+            racy=bytearray(found[path].racy for path in directories),
+            first=first,
+            names=names,
+            stats=stats,
+            flags=flags,
+            digests=bytearray(_DIGEST * len(names)),
+            links=links,
+            trees=[""] * len(directories),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def files_of(self, directory: int) -> range:
+        """Numbers of the files directly in a directory."""
+        return range(self.first[directory], self.first[directory + 1])
+
+    def files_below(self, directory: int) -> range:
+        """Numbers of all files in a subtree."""
+        return range(self.first[directory], self.first[self.ends[directory]])
+
+    def find(self, path: str) -> int | None:
+        """The number of a file; None when it is not there."""
+        directory, _, name = path.rpartition("/")
+        number = self.number.get(directory)
+        if number is None:
+            return None
+        low, high = self.first[number], self.first[number + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if self.names[middle] < name:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < self.first[number + 1] and self.names[low] == name else None
+
+    def has_files(self, directory: str) -> bool:
+        """Whether ``directory`` holds a file, at any depth."""
+        number = self.number.get(directory)
+        return number is not None and len(self.files_below(number)) > 0
+
+    def is_link(self, file: int) -> bool:
+        """Whether a file is a symlink."""
+        return stat.S_ISLNK(self.stats.parts[5][file])
+
+    def mode(self, file: int) -> int:
+        """0755 or 0644 by the owner's execute bit; 0777 for a symlink."""
+        mode = self.stats.parts[5][file]
+        if stat.S_ISLNK(mode):
+            return 0o777
+        return 0o755 if mode & stat.S_IXUSR else 0o644
+
+    def digest(self, file: int) -> str:
+        """The digest of a file that is KNOWN."""
+        return f"sha256:{self.digests[_DIGEST * file : _DIGEST * (file + 1)].hex()}"
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    def set_digest(self, file: int, directory: int, row: StatRow, digest: bytes, *, racy: bool) -> None:
+        """A file was hashed in the state ``row``."""
+        if self.flags[file] & KNOWN and self.digests[_DIGEST * file : _DIGEST * (file + 1)] != digest:
+            self.forget_trees(directory)  # of a file that was not known, no tree is
+        if self.stats.row(file) != row:
+            self.stats.put(file, row)
+            self.forget_trees(directory)
+        self.digests[_DIGEST * file : _DIGEST * (file + 1)] = digest
+        self.flags[file] = self.flags[file] & ~RACY | KNOWN | (RACY | OWN if racy else 0)
+
+    def forget(self, file: int, directory: int, row: StatRow) -> None:
+        """A file was found in another state; its digest is not known any more."""
+        self.stats.put(file, row)
+        self.flags[file] = self.flags[file] & ~(KNOWN | RACY) | OWN
+        self.forget_trees(directory)
+
+    def forget_trees(self, directory: int) -> None:
+        """The merkle digests of a directory and all above it are not known any more."""
+        path = self.directories[directory]
+        while True:
+            self.trees[self.number[path]] = ""
+            if not path:
+                return
+            path = path.rpartition("/")[0]
+
+    # -- selecting -------------------------------------------------------------------------------------------------
+
+    def pick(self, selector: Selector) -> Picked:
+        """What ``selector`` takes."""
+        picked, number = Picked(), 0
+        while number < len(self.directories):
+            coverage = selector.coverage(self.directories[number])
+            if coverage is Coverage.SOME:
+                start, stop = self.first[number], self.first[number + 1]
+                chosen = selector.files(self.directories[number], self.names[start:stop])
+                picked.files[number] = [start + index for index in chosen]
+                number += 1
+                continue
+            if coverage is Coverage.ALL:
+                picked.whole.append(number)
+            number = self.ends[number]
+        return picked
+
+    def located(self, picked: Picked) -> Iterator[tuple[int, int]]:
+        """(directory, file) numbers of a selection."""
+        for number in picked.whole:
+            for below in range(number, self.ends[number]):
+                for file in self.files_of(below):
+                    yield below, file
+        for number, files in picked.files.items():
+            for file in files:
+                yield number, file
+
+    def path(self, directory: int, file: int) -> str:
+        """The path of a file."""
+        parent = self.directories[directory]
+        return f"{parent}/{self.names[file]}" if parent else self.names[file]
+
+    def entry(self, directory: int, file: int) -> Entry:
+        """The entry of a file that is KNOWN or a symlink."""
+        path = self.path(directory, file)
+        if self.is_link(file):
+            return Entry(path, EntryType.SYMLINK, 0o777, link=self.links[file])
+        size = self.stats.parts[2][file]
+        return Entry(path, EntryType.FILE, self.mode(file), size=size, digest=self.digest(file))
+
+    # -- digests ---------------------------------------------------------------------------------------------------
+
+    def selection_digest(self, picked: Picked) -> str:
+        """``graph.fileset.merkle_digest`` of a selection whose files are all KNOWN."""
+        below: dict[int, dict[str, str]] = {}
+        roots: dict[int, str] = {}
+        for number in picked.whole:
+            if len(self.files_below(number)):
+                roots[number] = self._tree(number)
+        for number, digest in roots.items():
+            self._hand_up(number, digest, below)
+        for number in sorted(picked.files, reverse=True):  # children before parents, the root last
+            rows = self._rows(picked.files[number], below.get(number, {}))
+            if not number:
+                return directory_digest(rows)
+            if rows:
+                self._hand_up(number, directory_digest(rows), below)
+        return roots.get(0) or directory_digest({})
+
+    def _hand_up(self, number: int, digest: str, below: dict[int, dict[str, str]]) -> None:
+        """Gives a directory's digest to its parent."""
+        parent, _, name = self.directories[number].rpartition("/")
+        if number:
+            below.setdefault(self.number[parent], {})[name] = digest
+
+    def _rows(self, files: Iterable[int], directories: dict[str, str]) -> dict[str, list[object]]:
+        """The rows of one directory, as ``graph.fileset.merkle_digest`` defines them."""
+        rows: dict[str, list[object]] = {}
+        for file in files:
+            name = self.names[file]
+            link = self.is_link(file)
+            content = self.links[file] if link else self.digest(file)
+            rows[name] = [name, "l" if link else "f", self.mode(file), content]
+        for name, digest in directories.items():
+            rows[name] = [name, "d", digest]
+        return rows
+
+    def _tree(self, top: int) -> str:
+        """The merkle digest of a whole subtree that holds files."""
+        for number in range(self.ends[top] - 1, top - 1, -1):
+            if self.trees[number] or not len(self.files_below(number)):
+                continue
+            names = {
+                self.directories[child].rpartition("/")[2]: self.trees[child]
+                for child in self.children[number]
+                if self.trees[child]
+            }
+            self.trees[number] = directory_digest(self._rows(self.files_of(number), names))
+        return self.trees[top]
+
+
+def _subtrees(directories: list[str], number: dict[str, int]) -> tuple[array[int], list[list[int]]]:
+    """For each directory the number after its subtree, and its children."""
+    ends = array("I", range(1, len(directories) + 1))
+    children: list[list[int]] = [[] for _ in directories]
+    for index in range(len(directories) - 1, 0, -1):
+        parent = number[directories[index].rpartition("/")[0]]
+        ends[parent] = max(ends[parent], ends[index])
+        children[parent].append(index)
+    return ends, children

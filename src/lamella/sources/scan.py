@@ -1,0 +1,287 @@
+"""The present state of a tree at the price of a look: stored listing, checked, updated, or made anew.
+
+A stored listing holds when the settings are the same, every directory that may get a file is unchanged, and every file
+outside it that matters (git's index, exclude files) is. Then files are compared by stat row; in a git work tree
+only those that git does not vouch for.
+
+Why git may vouch although it hashes other bytes than we do: with the settings that ``sources.git`` forces, an entry
+is "unchanged" exactly when the file's stat data equals the index's, and the index is the one of our last look.
+So the file has not changed since that look, whatever filters, line endings or object ids say; git's own comparison
+of content (of entries as young as the index) cannot say "unchanged" for a file with other times. Git compares
+whole seconds; a file that changed shortly before we looked is therefore not left to git (``OWN``), nor are
+assume-unchanged and skip-worktree entries, for which git looks at nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from lamella.canonical import digest_value
+from lamella.errors import LamellaError
+from lamella.graph.protocols import Clock
+from lamella.sources.census import Cuts, take_census, witness
+from lamella.sources.git import Git, find_git
+from lamella.sources.hashing import hash_file, is_racy
+from lamella.sources.listing import KNOWN, OWN, RACY, Listing, StatRow, stat_row
+from lamella.sources.scan_cache import Scan, load_scan, save_scan
+
+__all__ = ["Scanner"]
+
+_LARGE = 1 << 20
+"""Files above this many bytes are hashed side by side: then hashing runs without the interpreter's lock."""
+
+_SELECTIONS = 4096
+
+
+class Scanner:
+    """Knows one tree. ``cache`` is the file of the stored listing, None for none. Not thread-safe.
+
+    ``declared`` are globs that may name ignored files.
+    """
+
+    def __init__(
+        self, root: Path, *, cuts: Cuts, declared: tuple[str, ...], git: Git, clock: Clock, cache: Path | None
+    ) -> None:
+        self._root = str(root)
+        self._cuts = cuts
+        self._declared = declared
+        self._git = git
+        self._clock = clock
+        self._cache = cache
+        lines = [(line.taken_back, line.text) for line in cuts.rules.lines]
+        self._settings = digest_value(["scan", self._root, lines, cuts.globs, declared])
+        self._scan: Scan | None = None
+        self._stale = False
+
+    @property
+    def listing(self) -> Listing:
+        """The files as they were when this was first asked."""
+        return self._current().listing
+
+    def selection(self, key: str) -> str | None:
+        """The remembered digest of a selection of exactly this state."""
+        return self._current().selections.get(key)
+
+    def remember(self, key: str, digest: str) -> None:
+        """Remembers the digest of a selection."""
+        selections = self._current().selections
+        if len(selections) >= _SELECTIONS:
+            selections.clear()
+        selections[key] = digest
+        self._stale = True
+
+    def save(self) -> None:
+        """Stores what was learnt, when something was."""
+        if self._cache is not None and self._scan is not None and self._stale:
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            save_scan(self._cache, self._scan)
+            self._stale = False
+
+    def refresh(self) -> None:
+        """Forgets the present state; the next question looks again."""
+        self.save()
+        self._scan = None
+
+    def know(self, located: Iterable[tuple[int, int]]) -> None:
+        """Hashes those of some files, (directory, file) numbers, whose digest is not known. Raises ConfigError."""
+        listing = self.listing
+        flags, modes = listing.flags, listing.stats.parts[5]
+        wanted = [at for at in located if not flags[at[1]] & KNOWN and not stat.S_ISLNK(modes[at[1]])]
+        if not wanted:
+            return
+        now = self._clock.now()
+        sizes = listing.stats.parts[2]
+        large = [at for at in wanted if sizes[at[1]] > _LARGE]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            running = [(at, pool.submit(hash_file, self._absolute(*at))) for at in large]
+            for at in wanted:
+                if sizes[at[1]] <= _LARGE:
+                    self._learn(at, *hash_file(self._absolute(*at)), now)
+            for at, result in running:
+                self._learn(at, *result.result(), now)
+
+    def _learn(self, at: tuple[int, int], digest: bytes, found: os.stat_result, now: int) -> None:
+        directory, file = at
+        self.listing.set_digest(file, directory, stat_row(found), digest, racy=is_racy(found.st_ctime_ns, now))
+        self._stale = True
+
+    def _absolute(self, directory: int, file: int) -> str:
+        return f"{self._root}/{self.listing.path(directory, file)}"
+
+    # -- the present state -----------------------------------------------------------------------------------------
+
+    def _current(self) -> Scan:
+        if self._scan is None:
+            stored = load_scan(self._cache) if self._cache is not None else None
+            if stored is not None and self._holds(stored):
+                self._scan = stored
+            else:
+                self._scan = self._anew(stored)
+        return self._scan
+
+    def _anew(self, stored: Scan | None) -> Scan:
+        """Looks at everything; digests of files in the very same state are taken over."""
+        now = self._clock.now()
+        census = take_census(Path(self._root), self._cuts, self._git, self._declared, now)
+        listing = Listing.of(census.directories)
+        if stored is not None:
+            _take_over(stored.listing, listing)
+        self._stale = True
+        return Scan(listing, self._settings, census.git, census.repositories, census.witnesses)
+
+    def _holds(self, scan: Scan) -> bool:
+        """Whether the stored listing is still complete; files in another state are marked in it."""
+        if scan.settings != self._settings or scan.git != str(find_git(Path(self._root)) or ""):
+            return False
+        cancelled = threading.Event()
+        with ThreadPoolExecutor(2) as pool:
+            asked = [
+                (top, pool.submit(self._git.nominated, Path(self._root, top), cancelled)) for top in scan.repositories
+            ]
+            try:
+                return self._directories_hold(scan) and self._files_hold(scan, asked)
+            finally:
+                cancelled.set()
+
+    def _directories_hold(self, scan: Scan) -> bool:
+        listing = scan.listing
+        if any(listing.racy) or any(witness(path) != state for path, state in scan.witnesses.items()):
+            return False
+        marks = listing.marks.rows(0, len(listing.marks))
+        root = self._root
+        try:
+            for path, mark in zip(listing.directories, marks, strict=True):
+                if not _same_directory(os.lstat(f"{root}/{path}" if path else root), mark):
+                    return False
+        except OSError:
+            return False
+        return True
+
+    def _files_hold(self, scan: Scan, asked: list[tuple[str, Future[list[str]]]]) -> bool:
+        """Looks at the files that nobody vouches for; false when a new listing is wanted."""
+        listing = scan.listing
+        changed = self._changed_own(listing)
+        if changed is None:
+            return False
+        for top, answer in asked:
+            try:
+                paths = answer.result()
+            except LamellaError:
+                return False
+            for path in paths:
+                file = listing.find(f"{top}/{path}" if top else path)
+                if file is None or listing.flags[file] & OWN:
+                    continue  # left out by the project's rules, gone since before, or looked at already
+                row = self._row(listing.number[f"{top}/{path}".strip("/").rpartition("/")[0]], file, listing)
+                if row is None or not _same_kind(row, listing.stats.row(file)):
+                    return False
+                if row != listing.stats.row(file):
+                    changed.append((listing.number[f"{top}/{path}".strip("/").rpartition("/")[0]], file, row))
+        for directory, file, row in changed:
+            listing.forget(file, directory, row)
+        if self._rehash(listing) or changed:
+            scan.selections.clear()
+            self._stale = True
+        return True
+
+    def _row(self, directory: int, file: int, listing: Listing) -> StatRow | None:
+        try:
+            return stat_row(os.lstat(f"{self._root}/{listing.path(directory, file)}"))
+        except OSError:
+            return None
+
+    def _changed_own(self, listing: Listing) -> list[tuple[int, int, StatRow]] | None:
+        """Files that git does not vouch for and whose stat row differs; None when one is gone or another thing."""
+        changed: list[tuple[int, int, StatRow]] = []
+        for number, directory in enumerate(listing.directories):
+            start, stop = listing.first[number], listing.first[number + 1]
+            if start == stop:
+                continue
+            own = [file for file in range(start, stop) if listing.flags[file] & OWN]
+            if not own:
+                continue
+            lead = f"{self._root}/{directory}/" if directory else f"{self._root}/"
+            expected = listing.stats.rows(start, stop)
+            names = listing.names
+            try:
+                for file in own:
+                    row = stat_row(os.lstat(lead + names[file]))
+                    if row != expected[file - start]:
+                        if not _same_kind(row, expected[file - start]):
+                            return None
+                        changed.append((number, file, row))
+            except OSError:
+                return None
+        return changed
+
+    def _rehash(self, listing: Listing) -> bool:
+        """Hashes again what was hashed too shortly after its last change; true when a digest differs."""
+        racy = [file for file, flags in enumerate(listing.flags) if flags & RACY and flags & KNOWN]
+        if not racy:
+            return False
+        differs = False
+        now = self._clock.now()
+        directory = 0
+        for file in racy:
+            while listing.first[directory + 1] <= file:
+                directory += 1
+            before = listing.digest(file)
+            digest, found = hash_file(f"{self._root}/{listing.path(directory, file)}")
+            listing.set_digest(file, directory, stat_row(found), digest, racy=is_racy(found.st_ctime_ns, now))
+            differs = differs or listing.digest(file) != before
+        self._stale = True
+        return differs
+
+
+def _same_directory(found: os.stat_result, mark: StatRow) -> bool:
+    """Whether the names in a directory are the ones of ``mark``; its size and mode do not tell."""
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns) == (mark[0], mark[1], mark[3], mark[4])
+
+
+def _same_kind(one: StatRow, other: StatRow) -> bool:
+    """Whether two rows are of the same kind of object and neither is a symlink, whose target would differ too."""
+    return stat.S_IFMT(one[5]) == stat.S_IFMT(other[5]) == stat.S_IFREG
+
+
+def _take_over(old: Listing, new: Listing) -> None:
+    """Digests and merkle digests of what is in the same state in both listings."""
+    same: set[int] = set()
+    for number, directory in enumerate(new.directories):
+        before = old.number.get(directory)
+        if before is None:
+            continue
+        if _take_over_directory(old, before, new, number):
+            same.add(number)
+    for number in range(len(new.directories) - 1, -1, -1):
+        before = old.number.get(new.directories[number])
+        if number not in same or before is None:
+            continue
+        names_before = [old.directories[child] for child in old.children[before] if old.trees[child]]
+        names_now = [new.directories[child] for child in new.children[number] if len(new.files_below(child))]
+        kept = all(new.trees[new.number[path]] for path in names_now)
+        if kept and sorted(names_before) == sorted(names_now):
+            new.trees[number] = old.trees[before]
+
+
+def _take_over_directory(old: Listing, before: int, new: Listing, number: int) -> bool:
+    """The files of one directory; true when all are the same ones, in the same state, with known digests."""
+    old_files, new_files = old.files_of(before), new.files_of(number)
+    rows = {old.names[file]: file for file in old_files}
+    whole = len(old_files) == len(new_files)
+    for file in new_files:
+        match = rows.get(new.names[file])
+        if match is None or old.stats.row(match) != new.stats.row(file):
+            whole = False
+            continue
+        if old.flags[match] & KNOWN and not old.flags[match] & RACY:
+            new.flags[file] |= KNOWN
+            new.flags[file] &= ~RACY
+            new.digests[32 * file : 32 * (file + 1)] = old.digests[32 * match : 32 * (match + 1)]
+        elif not new.is_link(file):
+            whole = False
+    return whole
