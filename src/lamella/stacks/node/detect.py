@@ -1,0 +1,125 @@
+"""What ``init`` proposes for JavaScript: packages with a lock file that build something or start."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from lamella.errors import ConfigError
+from lamella.graph.protocols import Tree
+from lamella.project.spec import LayerSpec, NodeSpec
+from lamella.stacks.base import DetectedLayer, Detection
+from lamella.stacks.node.lower import DEFAULT_TARGET, start_command
+from lamella.stacks.node.manifest import Manifest, read_manifest
+from lamella.stacks.node.output import Goal, find_goal
+from lamella.stacks.node.workspace import Workspace, find_workspace
+
+__all__ = ["detect_packages"]
+
+_SKIPPED = frozenset({
+    "node_modules", "test", "tests", "__tests__", "fixtures", "examples", "example", "docs", "benchmarks", "e2e",
+    "vendor", "target", "dist", "build",
+})  # fmt: skip
+_PORT = re.compile(
+    r"(?:\.listen\(|\bport\s*[:=]\s*(?:[\w.]+\s*(?:\|\||\?\?)\s*)?|PORT\s*(?:\|\||\?\?)\s*)[\"']?(\d{4,5})\b"
+)
+
+
+def detect_packages(tree: Tree) -> tuple[Detection, ...]:
+    """Packages that build or start, outermost first; libraries of a workspace are taken along by those."""
+    found: list[Detection] = []
+    folders = sorted({posixpath.dirname(path) or "." for path in tree.paths(("**/package.json",))})
+    wanted = [folder for folder in folders if not _SKIPPED & set(folder.split("/"))]
+    for folder in sorted(wanted, key=lambda item: (0 if item == "." else item.count("/") + 1, item)):
+        detection = _detect(tree, folder)
+        if detection is not None:
+            found.append(detection)
+    return tuple(found)
+
+
+def _detect(tree: Tree, folder: str) -> Detection | None:
+    """A package by itself; one that is broken, has no lock or nothing to build or start is none."""
+    layer = LayerSpec("ui", NodeSpec(dir=folder))
+    try:
+        manifest = read_manifest(tree, folder)
+        if manifest is None:
+            return None
+        workspace = find_workspace(tree, layer, folder)
+        goal = find_goal(tree, layer, NodeSpec(dir=folder), manifest)
+    except ConfigError:
+        return None
+    if manifest.workspaces and folder == workspace.root and len(workspace.members) > 1:
+        return None  # the root of a workspace: its members are what is built
+    if folder != workspace.root and not _is_application(goal, manifest):
+        return None
+    return _service(tree, workspace, goal) if goal.is_service else _frontend(workspace, goal)
+
+
+def _is_application(goal: Goal, manifest: Manifest) -> bool:
+    """Members that others import (they name an entry for importers) are libraries."""
+    if goal.is_service:
+        return "start" in manifest.scripts
+    return not any(key in manifest.data for key in ("exports", "module", "types"))
+
+
+def _frontend(workspace: Workspace, goal: Goal) -> Detection:
+    app = workspace.app
+    name = "ui" if app.folder == "." else posixpath.basename(app.folder)
+    line = f'node = {{ dir = "{app.folder}", script = "{goal.script}", output = "{goal.output}" }}'
+    why = (
+        f"{app.path} has script {goal.script!r}; {workspace.lock.path} locks it, for {workspace.tool}",
+        f"output {goal.output!r}: {goal.why}",
+    )
+    return Detection(
+        stack="node",
+        directory=app.folder,
+        layers=(DetectedLayer(name, (line,), why),),
+        toolchain=_programs(workspace),
+        in_image=(name,),
+        version="",
+        name=app.name.rpartition("/")[2],
+    )
+
+
+def _service(tree: Tree, workspace: Workspace, goal: Goal) -> Detection:
+    app = workspace.app
+    name = "app" if app.folder == "." else posixpath.basename(app.folder)
+    home = (
+        DEFAULT_TARGET
+        if app.folder == workspace.root
+        else f"{DEFAULT_TARGET}/{posixpath.relpath(app.folder, workspace.root)}"
+    )
+    start = start_command(app, home)
+    script = f', script = "{goal.script}"' if goal.script else ""
+    why = (
+        f"{app.path} is started, not served: its files and production packages; {workspace.lock.path} locks it",
+        f"because {goal.why}",
+        *((f"starts with {' '.join(start)}",) if start else ()),
+    )
+    return Detection(
+        stack="node",
+        directory=app.folder,
+        layers=(DetectedLayer(name, (f'node = {{ dir = "{app.folder}"{script}, output = "." }}',), why),),
+        base_packages=("ca-certificates", "nodejs") if workspace.tool != "bun" else ("ca-certificates",),
+        toolchain=_programs(workspace),
+        in_image=(name,),
+        entrypoint=start,
+        expose=_port(tree, app),
+        name=app.name.rpartition("/")[2],
+    )
+
+
+def _programs(workspace: Workspace) -> tuple[str, ...]:
+    return ("node", workspace.tool) if workspace.tool != "bun" else ("bun",)
+
+
+def _port(tree: Tree, app: Manifest) -> int:
+    """The first port that a source file of the package listens on; 0 when none says."""
+    patterns = [f"{name}.{end}" for name in ("server", "index", "app", "main") for end in ("js", "mjs", "cjs", "ts")]
+    prefix = "" if app.folder == "." else f"{app.folder}/"
+    paths = tree.paths(tuple(f"{prefix}{folder}{name}" for folder in ("", "src/") for name in patterns))
+    for path in paths:
+        match = _PORT.search(tree.read(path).decode("utf-8", "replace"))
+        if match and int(match[1]) < 65_536:
+            return int(match[1])
+    return 0
