@@ -58,17 +58,19 @@ def decide(stock: Stock, policy: GcPolicy, now: int) -> tuple[Removal, ...]:
     newest = _newest(stock.records) if policy.latest else frozenset()
     kept, out = [], []
     for record in stock.records:
-        young = now - record.used < policy.keep
+        young = _age(record.used, now) < policy.keep
         if young or record.key in newest or ("record", record.key) in roots:
             kept.append(record)
         else:
             out.append(Removal("record", record.key, record.size, "not used lately"))
     live = roots.union(*(record.objects for record in kept))
     loose = {
-        name: item for name, item in stock.objects.items() if name not in live and now - item.changed >= policy.grace
+        name: item
+        for name, item in stock.objects.items()
+        if name not in live and _age(item.changed, now) >= policy.grace
     }
     out += [Removal(*name, item.size, "nothing refers to it") for name, item in sorted(loose.items())]
-    idle = [item for item in stock.mutable if now - item.used >= policy.keep]
+    idle = [item for item in stock.mutable if _age(item.used, now) >= policy.keep]
     out += [Removal(item.kind, item.name, item.size, "not used lately") for item in idle]
     if policy.max_size is not None:
         left = {name: item for name, item in stock.objects.items() if name not in loose}
@@ -76,6 +78,11 @@ def decide(stock: Stock, policy: GcPolicy, now: int) -> tuple[Removal, ...]:
         out += _shrink(kept, left, usable, roots, policy.max_size)
     order = {"record": 0, "snapshot": 1, "blob": 2, "state": 3, "cache": 3}
     return tuple(sorted(out, key=lambda removal: order[removal.kind]))
+
+
+def _age(then: int, now: int) -> int:
+    """Seconds, never negative: of what seems to come from the future the age is not known."""
+    return max(0, now - then)
 
 
 def _newest(records: Iterable[RecordItem]) -> frozenset[str]:

@@ -126,7 +126,8 @@ def _directory(context: Context, folder: str, identity: str, label: str) -> Path
             data.mkdir()
             data.chmod(0o755)
     if not about.exists():
-        document = {"id": identity.partition("\0")[0], "label": label}
+        shown = identity.partition("\0")[0].encode("utf-8", "backslashreplace").decode()
+        document = {"id": shown, "label": label}
         replace_file(about, canonical_json(document), staging=context.layout.staging)
     context.mark_used(about)
     return data

@@ -61,6 +61,7 @@ class Index:
         self._synced = float("-inf")
         with self._explained():
             self._connection = self._open()
+            self._note_inode()
 
     def close(self) -> None:
         """Closes the file."""
@@ -144,10 +145,9 @@ class Index:
     def rebuild(self) -> int:
         """Makes the index anew from the records' files; returns the number of records."""
         with self._mutex, self._explained():
-            self._connection.close()
             with self._lock():
                 self._move_aside()
-            self._connection = self._open()
+            self._reopen()
             self._sync(force=True)
             return int(self._connection.execute("SELECT count(*) FROM record").fetchone()[0])
 
@@ -265,16 +265,39 @@ class Index:
         self._connection.execute("COMMIT")
 
     def _run(self, work: Callable[[], T]) -> T:
-        """Runs statements; when the file turns out to be damaged it is made anew and they run once more."""
+        """Runs statements; when the file turns out to be damaged or moved they run once more on a sound one."""
         with self._mutex, self._explained():
+            if self._is_moved():
+                self._reopen()
             try:
                 return work()
             except sqlite3.DatabaseError as error:
-                if _code(error) not in _DAMAGED:
+                if _code(error) not in _DAMAGED and _extended_code(error) != sqlite3.SQLITE_READONLY_DBMOVED:
                     raise
-            self._context.warn("the store's index was damaged; it was made anew")
-            self.rebuild()
+            if not self._is_moved():
+                self._context.warn("the store's index was damaged; it was made anew")
+                with self._lock():
+                    self._move_aside()
+            self._reopen()
             return work()
+
+    def _is_moved(self) -> bool:
+        """Whether another process moved the file aside that this connection still has open."""
+        if self._context.read_only:
+            return False
+        try:
+            return os.stat(self._context.layout.index).st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _reopen(self) -> None:
+        self._connection.close()
+        self._synced = float("-inf")
+        self._connection = self._open()
+        self._note_inode()
+
+    def _note_inode(self) -> None:
+        self._inode = 0 if self._context.read_only else os.stat(self._context.layout.index).st_ino
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -305,9 +328,14 @@ def _row(record: Record, inode: int) -> tuple[object, ...]:
     return record.key, shard, inode, record.project, record.name, record.created
 
 
+def _extended_code(error: sqlite3.Error) -> int:
+    """SQLite's extended result code; 0 for errors that Python's module found itself."""
+    return int(getattr(error, "sqlite_errorcode", 0))
+
+
 def _code(error: sqlite3.Error) -> int:
-    """The primary result code (the low byte of an extended one, sqlite.org/rescode.html)."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    """The primary result code: the low byte of the extended one (sqlite.org/rescode.html)."""
+    return _extended_code(error) & 0xFF
 
 
 def _explain(error: sqlite3.OperationalError, path: Path) -> Exception:

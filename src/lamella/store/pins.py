@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from lamella.canonical import canonical_json
 from lamella.commit import replace_file
+from lamella.errors import IntegrityError
 from lamella.oci.digest import check_digest
 from lamella.store.context import Context
 from lamella.store.layout import id_name
@@ -36,14 +38,32 @@ class Pins:
         self._context.empty(trash)
         return trash is not None
 
+    def displace_broken(self) -> tuple[str, ...]:
+        """Puts pins that cannot be read into quarantine; gives their names on disk."""
+        folder = self._context.layout.folder("pins")
+        broken = []
+        for name in sorted(os.listdir(folder)):
+            try:
+                _read(folder / name)
+            except (OSError, ValueError, KeyError, TypeError):
+                if self._context.quarantine(folder / name, "pin") is not None:
+                    broken.append(name)
+        return tuple(broken)
+
     def all(self) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Every pin's name and objects; one that cannot be read is told of and passed over."""
+        """Every pin's name and objects; raises IntegrityError for one that cannot be read."""
         folder = self._context.layout.folder("pins")
         for name in sorted(os.listdir(folder)):
             try:
-                document = json.loads((folder / name).read_bytes())
-                yield str(document["name"]), tuple((str(kind), str(one)) for kind, one in document["objects"])
+                yield _read(folder / name)
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, KeyError, TypeError) as error:
-                self._context.warn(f"pin {name[:12]} cannot be read: {error}")
+                raise IntegrityError(
+                    f"pin {folder / name} cannot be read: {error}", hint="run `lamella cache repair`"
+                ) from error
+
+
+def _read(path: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
+    document = json.loads(path.read_bytes())
+    return str(document["name"]), tuple((str(kind), str(one)) for kind, one in document["objects"])

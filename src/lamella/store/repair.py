@@ -68,6 +68,8 @@ def _layout(parts: Parts) -> Iterator[Finding]:
             context.quarantine(oci / "index.json", "index")
             replace_file(oci / "index.json", Index(()).to_bytes(), staging=context.layout.staging)
         yield Finding("image", "index.json", f"put into quarantine, names are lost: {error.message}")
+    for name in parts.pins.displace_broken():
+        yield Finding("pin", name, "cannot be read; put into quarantine")
 
 
 def _records(parts: Parts) -> Iterator[Finding]:

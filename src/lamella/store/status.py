@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lamella.errors import IntegrityError
 from lamella.store.collection import DAY
 from lamella.store.parts import Parts
 from lamella.store.survey import Item, Object, RecordItem, Surveyor, tree_size
@@ -51,7 +52,7 @@ def survey_status(parts: Parts) -> StoreStatus:
     objects, records = surveyor.objects(), surveyor.records()
     now = parts.context.clock.now()
     kinds = (*_object_kinds(objects), *_mutable_kinds(surveyor), *_folders(parts))
-    used = surveyor.rooted(parts.pins.all()).union(*(record.objects for record in records))
+    used = _rooted(parts, surveyor).union(*(record.objects for record in records))
     loose = [item.size for name, item in objects.items() if name not in used]
     return StoreStatus(
         parts.context.layout.root,
@@ -62,6 +63,15 @@ def survey_status(parts: Parts) -> StoreStatus:
         Usage("unreferenced", len(loose), sum(loose)),
         sum(row.size for row in kinds),
     )
+
+
+def _rooted(parts: Parts, surveyor: Surveyor) -> set[Object]:
+    """Numbers are still of use when the names cannot be read; that is said."""
+    try:
+        return surveyor.rooted(parts.pins.all())
+    except IntegrityError as error:
+        parts.context.warn(error.message)
+        return set()
 
 
 def _object_kinds(objects: dict[Object, Item]) -> tuple[Usage, ...]:

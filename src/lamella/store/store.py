@@ -13,7 +13,7 @@ from lamella.clock import SystemClock
 from lamella.commit import commit_bytes, disk_errors, replace_file, sweep_temporary_files
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Clock
-from lamella.host.locks import OnWait, file_system_type, hold, is_network_file_system, lock_directory, try_lock
+from lamella.host.locks import OnWait, file_system_type, hold, is_network_type, lock_directory, try_lock
 from lamella.oci.manifest import Index as ImageIndex
 from lamella.store.context import LOCK_TIMEOUT, Context, Remover, StoreLock, remove_tree
 from lamella.store.held import HOLD_TIMEOUT
@@ -89,7 +89,7 @@ class Store:
                 f"the store {root} has version {version}, this release knows {STORE_FORMAT}",
                 hint="use a newer release, or set XDG_CACHE_HOME to another place",
             )
-        _check_network(root, allow_network, warn)
+        check_file_system(root, file_system_type(root), allow_network, warn)
         read_only = not os.access(root, os.W_OK)
         store = cls(
             Context(
@@ -239,11 +239,14 @@ def _make(layout: Layout) -> None:
         commit_bytes(layout.version, _version_bytes(), staging=layout.staging, mode=0o644)
 
 
-def _check_network(root: Path, allowed: bool, warn: Callable[[str], None]) -> None:
-    """Locks and SQLite mean little on a network file system (bupstash issue 157, SQLite's FAQ)."""
-    if not is_network_file_system(root):
+def check_file_system(root: Path, kind: str, allowed: bool, warn: Callable[[str], None]) -> None:
+    """Locks and SQLite mean little on a network file system (bupstash issue 157, SQLite's FAQ).
+
+    Raises ConfigError for one, or only warns when it is ``allowed``.
+    """
+    if not is_network_type(kind):
         return
-    text = f"the store {root} is on a network file system ({file_system_type(root)}), where locks may not hold"
+    text = f"the store {root} is on a network file system ({kind}), where locks may not hold"
     if not allowed:
         raise ConfigError(text, hint="set XDG_CACHE_HOME to a local disk")
     warn(f"{text}; only one machine may use it")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import FrozenMap
-from lamella.errors import HostileInputError, IntegrityError
+from lamella.errors import HostileInputError
 from lamella.oci import media
 from lamella.oci.manifest import MANIFEST_LIMIT, Descriptor, parse_index, parse_manifest
 from lamella.store.context import Context
@@ -87,7 +87,7 @@ class Surveyor:
         return tuple(self._record_items())
 
     def rooted(self, pins: Iterable[tuple[str, tuple[Object, ...]]]) -> set[Object]:
-        """What images and pins keep alive. Records among it are of kind record."""
+        """What images and pins keep alive, records among it of kind record. Raises IntegrityError as both do."""
         found = image_objects(self._context, self._images)
         for _, objects in pins:
             found.update(objects)
@@ -152,13 +152,12 @@ class Surveyor:
 
 
 def image_objects(context: Context, images: Images) -> set[Object]:
-    """Blobs of everything that has a name: indexes, manifests, configs, layers. What cannot be read ends there."""
+    """Blobs of everything that has a name: indexes, manifests, configs, layers. What cannot be read ends there.
+
+    Raises IntegrityError when the names themselves cannot be read: then nobody may say that something has none.
+    """
     found: set[Object] = set()
-    try:
-        todo = [image.descriptor for image in images.list()]
-    except IntegrityError as error:
-        context.warn(error.message)
-        return found
+    todo = [image.descriptor for image in images.list()]
     while todo:
         descriptor = todo.pop()
         if ("blob", descriptor.digest) not in found:

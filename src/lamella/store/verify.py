@@ -25,7 +25,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: kind blob, snapshot, record, variant, image, layout or index; its id; what, in words."""
+    """One thing that is wrong: its kind (blob, snapshot, record, image, index ...), its id, and what, in words."""
 
     kind: str
     id: str
@@ -73,6 +73,7 @@ class _Verification:
         yield from self._records()
         yield from self._variants()
         yield from self._images()
+        yield from self._pins()
         yield from self._index()
 
     def _blobs(self) -> Iterator[Finding]:
@@ -158,6 +159,12 @@ class _Verification:
             missing = missing_of_image(self._parts, image.descriptor)
             if missing:
                 yield Finding("image", image.name, f"blob {', '.join(missing)} not in the store")
+
+    def _pins(self) -> Iterator[Finding]:
+        try:
+            self.checked["pin"] += sum(1 for _ in self._parts.pins.all())
+        except IntegrityError as error:
+            yield Finding("pin", "pins", error.message)
 
     def _index(self) -> Iterator[Finding]:
         index = self._parts.index()
