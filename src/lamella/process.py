@@ -16,8 +16,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -33,6 +33,7 @@ __all__ = [
     "OnChunk",
     "Process",
     "base_env",
+    "interrupts_left_to_programs",
     "paste",
     "run",
     "run_inherited",
@@ -190,29 +191,41 @@ def run_inherited(
 
     Interrupts of the terminal are the program's to answer while it runs.
     """
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if threading.current_thread() is _MAIN else None
-    try:
-        with _started(argv, env=env, cwd=cwd, pass_fds=pass_fds, session=False, error=error, hint=hint) as popen:
-            code = popen.wait()
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
+    with (
+        interrupts_left_to_programs(),
+        _started(argv, env=env, cwd=cwd, pass_fds=pass_fds, session=False, error=error, hint=hint) as popen,
+    ):
+        code = popen.wait()
     return code if code >= 0 else 128 - code
 
 
-_MAIN = threading.main_thread()
+@contextmanager
+def interrupts_left_to_programs() -> Iterator[None]:
+    """Inside the block an interrupt of the terminal is answered by the programs that share it, not by this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # exec(2) resets a handler, but keeps "ignored"
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Process:
-    """A started program in a session of its own; leaving the ``with`` block ends it and whatever it started."""
+    """A started program, in a session of its own unless it shares the terminal.
 
-    def __init__(self, argv: tuple[str, ...], popen: subprocess.Popen[bytes]) -> None:
+    Leaving the ``with`` block ends it and whatever it started.
+    """
+
+    def __init__(self, argv: tuple[str, ...], popen: subprocess.Popen[bytes], *, session: bool = True) -> None:
         self.argv = argv
         self._popen = popen
+        self._session = session
 
     @property
     def pid(self) -> int:
-        """Its process id, also the id of its process group and session."""
+        """Its process id; with a session of its own also the id of that and of its process group."""
         return self._popen.pid
 
     @property
@@ -246,10 +259,12 @@ class Process:
         if self._popen.returncode is not None:
             return
         with suppress(ProcessLookupError, PermissionError):
-            if os.name == "posix":
+            if os.name != "posix":
+                self._popen.terminate()
+            elif self._session:
                 os.killpg(self._popen.pid, number)
             else:
-                self._popen.terminate()
+                self._popen.send_signal(number)
 
     def end(self, grace: float = _GRACE) -> int:
         """Asks the group to end (SIGTERM), after ``grace`` seconds ends it (SIGKILL), and gives the exit status."""
@@ -283,13 +298,15 @@ def spawn(
     stderr: int | IO[bytes] | None = None,
     pass_fds: tuple[int, ...] = (),
     die_with_parent: bool = False,
+    terminal: bool = False,
     error: type[LamellaError] = StepError,
     hint: str = "",
 ) -> Process:
     """Starts a program that runs on; the caller ends it, best by ``with``.
 
-    Streams are descriptors, open files or ``PIPE``; None is ``/dev/null``. With ``die_with_parent`` the
-    kernel kills it when the *thread* that called this ends (prctl(2), PR_SET_PDEATHSIG; Linux, needs setpriv(1)).
+    Streams are descriptors, open files or ``PIPE``; None is ``/dev/null``, or with ``terminal`` this process's own,
+    whose session it then shares. With ``die_with_parent`` the kernel kills it when the *thread* that called this ends
+    (prctl(2), PR_SET_PDEATHSIG; Linux, needs setpriv(1)).
 
     Raises ``error`` when it cannot be started.
     """
@@ -303,13 +320,15 @@ def spawn(
         real,
         env=env,
         cwd=cwd,
-        streams=tuple(subprocess.DEVNULL if stream is None else stream for stream in (stdin, stdout, stderr)),
+        streams=tuple(
+            subprocess.DEVNULL if stream is None and not terminal else stream for stream in (stdin, stdout, stderr)
+        ),
         pass_fds=pass_fds,
-        session=True,
+        session=not terminal,
         error=error,
         hint=hint,
     )
-    return Process(tuple(argv), popen)
+    return Process(tuple(argv), popen, session=not terminal)
 
 
 def _started(

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from lamella.canonical import FrozenMap
+from lamella.engines.local.channel import from_plain
+from lamella.engines.local.helper import Helper
+from lamella.engines.local.jobs import (
+    BootstrapJob,
+    ChainJob,
+    ExportJob,
+    RemoveJob,
+    StepReply,
+    UnpackJob,
+)
+from lamella.engines.local.masking import Masker
+from lamella.engines.local.stepjob import StepContext, step_job
+from lamella.engines.local.steplog import StepLog
 from lamella.engines.local.values import (
     BaseLayer,
     BootstrapSpec,
     Chain,
     LayerBlob,
     OnLine,
+    RunnerSettings,
     StepOutcome,
     StepSpec,
 )
+from lamella.errors import IntegrityError, LamellaError, ResourceError, SandboxError, StepError
 from lamella.graph.facts import BaseFacts
+from lamella.graph.facts_format import parse_facts
+from lamella.graph.fileset import FileSet, parse_fileset
 from lamella.graph.protocols import HostTools
 from lamella.graph.record import LayerResult
+from lamella.host.probes import emulator, machine, platform_of
 from lamella.oci.config import RuntimeConfig
+from lamella.oci.digest import short_digest
+from lamella.process import interrupts_left_to_programs, paste
+from lamella.store.snapshots import StagedSnapshot
+from lamella.store.store import Store
 
-__all__ = ["Runner"]
+__all__ = ["LocalRunner", "Runner"]
+
+_ALSO_NATIVE = frozenset({("linux/amd64", "linux/386")})
+"""Machine and platform whose programs its kernel runs as well."""
+_LONGEST_SHOWN = 300
 
 
 class Runner(Protocol):
@@ -59,3 +87,210 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Ends the helper and everything it runs; safe to call twice."""
+
+
+class LocalRunner:
+    """:class:`Runner` with a helper in namespaces of its own, started when it is first needed."""
+
+    def __init__(self, store: Store, settings: RunnerSettings = RunnerSettings()) -> None:  # noqa: B008 - frozen value
+        self._store = store
+        self._settings = settings
+        self._helper: Helper | None = None
+        self._lock = threading.Lock()
+
+    def probe(self) -> None:
+        """See :class:`Runner`."""
+        self._call("probe", RemoveJob(()))
+
+    def run_step(self, spec: StepSpec, on_line: OnLine, cancelled: threading.Event | None = None) -> StepOutcome:
+        """See :class:`Runner`."""
+        _check_platform(spec.platform)
+        with ExitStack() as stack:
+            staged = stack.enter_context(self._store.snapshots.stage())
+            job, captures = step_job(spec, self._context(staged), stack)
+            log = stack.enter_context(StepLog(self._store, spec.name, spec.key, on_line))
+            try:
+                reply = from_plain(self._call("step", job, log.line, cancelled), StepReply)
+            except LamellaError as error:
+                raise log.explain(error, spec) from error
+            if reply.failed >= 0:
+                raise _failure(spec, reply, log)
+            fileset = _read_fileset(reply.fileset)
+            captured = _captured(captures, job.masks)
+            identity = fileset.digest if spec.op.outputs else spec.key
+            staged.commit(identity, fileset)
+            packages = b"" if spec.op.outputs else self.packages(self._chain_with(spec, identity))
+            return StepOutcome(
+                snapshot=identity,
+                fileset=fileset,
+                packages=packages,
+                captured=captured,
+                wrote_sources=reply.wrote,
+                log=log.keep(),
+                hermetic=spec.op.network == "none",
+                seconds=reply.seconds,
+                warnings=reply.warnings,
+            )
+
+    def bootstrap(self, spec: BootstrapSpec, on_line: OnLine, cancelled: threading.Event | None = None) -> StepOutcome:
+        """See :class:`Runner`."""
+        from lamella.engines.local.bootstrap import prepare
+
+        _check_platform(spec.platform)
+        with self._store.snapshots.stage() as staged, StepLog(self._store, spec.name, spec.key, on_line) as log:
+            arguments, env = prepare(spec.op, self._settings, str(staged.path))
+            job = BootstrapJob(str(staged.folder), str(staged.path), arguments, env)
+            try:
+                reply = self._call("bootstrap", job, log.line, cancelled)
+            except LamellaError as error:
+                raise log.explain(error, spec) from error
+            fileset = _read_fileset(reply["fileset"])
+            packages = Path(reply["packages"]).read_bytes()
+            staged.commit(spec.key, fileset)
+            hermetic = bool(spec.op.snapshot)
+            return StepOutcome(spec.key, fileset, packages, log=log.keep(), hermetic=hermetic)
+
+    def unpack_layers(self, layers: tuple[LayerBlob, ...]) -> tuple[BaseLayer, ...]:
+        """See :class:`Runner`."""
+        return tuple(self._unpack(layer) for layer in layers)
+
+    def export_layer(self, snapshot: str, below: Chain) -> LayerResult:
+        """See :class:`Runner`."""
+        found = self._store.snapshots.find(snapshot)
+        if found is None:
+            raise _missing(snapshot)
+        with self._store.snapshots.stage() as staged:
+            tar = staged.folder / "layer.tar"
+            reply = self._call("export", ExportJob(str(found.path), str(found.folder / "manifest"), str(tar)))
+            self._store.blobs.put_file(tar, expected=reply["diff_id"], size=reply["size"])
+        return LayerResult(reply["diff_id"], reply["size"], reply["entries"])
+
+    def facts(self, chain: Chain, platform: str, runtime: RuntimeConfig) -> BaseFacts:
+        """See :class:`Runner`."""
+        from dataclasses import replace
+
+        return replace(parse_facts(self._look(chain, "facts", platform)), runtime=runtime)
+
+    def packages(self, chain: Chain) -> bytes:
+        """See :class:`Runner`."""
+        return self._look(chain, "packages")
+
+    def host_tools(self) -> HostTools:
+        """See :class:`Runner`."""
+        from lamella.engines.local.hosttools import find_host_tools
+
+        return find_host_tools(self._settings.env)
+
+    def shell(self, spec: StepSpec) -> int:
+        """See :class:`Runner`."""
+        from lamella.engines.local.stepjob import shell_spec
+
+        _check_platform(spec.platform)
+        with ExitStack() as stack:
+            staged = stack.enter_context(self._store.snapshots.stage())
+            job, _ = step_job(shell_spec(spec), self._context(staged), stack, terminal=True)
+            stack.enter_context(interrupts_left_to_programs())
+            helper = Helper(self._settings.env, self._store.layout.staging, terminal=True)
+            stack.callback(helper.close)
+            return int(helper.call("shell", job)["code"])
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """See :class:`Runner`."""
+        self._call("remove", RemoveJob(tuple(str(path) for path in paths)))
+
+    def close(self) -> None:
+        """See :class:`Runner`."""
+        with self._lock:
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.close()
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _get_helper(self) -> Helper:
+        with self._lock:
+            if self._helper is None or not self._helper.alive:
+                self._helper = Helper(self._settings.env, self._store.layout.staging)
+            return self._helper
+
+    def _call(
+        self, kind: str, job: object, on_line: OnLine = lambda *_: None, cancelled: threading.Event | None = None
+    ) -> dict[str, Any]:
+        return self._get_helper().call(kind, job, on_line, cancelled)
+
+    def _context(self, staged: StagedSnapshot) -> StepContext:
+        return StepContext(self._store, self._settings, staged.folder, staged.path)
+
+    def _chain_with(self, spec: StepSpec, identity: str) -> Chain:
+        below = spec.rootfs.snapshots if isinstance(spec.rootfs, Chain) else ()
+        return Chain((*below, identity))
+
+    def _look(self, chain: Chain, want: str, platform: str = "") -> bytes:
+        lowers = tuple(str(self._tree(identity)) for identity in chain.snapshots)
+        with self._store.snapshots.stage() as staged:
+            reply = self._call("chain", ChainJob(str(staged.folder), lowers, want, platform))
+            return Path(str(reply["answer"])).read_bytes()
+
+    def _tree(self, identity: str) -> Path:
+        found = self._store.snapshots.find(identity)
+        if found is None:
+            raise _missing(identity)
+        return found.path
+
+    def _unpack(self, layer: LayerBlob) -> BaseLayer:
+        found = self._store.snapshots.find(layer.diff_id)
+        if found is not None:
+            return BaseLayer(layer.diff_id, found.fileset())
+        blob = self._store.blobs.checked_path(layer.digest)
+        with self._store.snapshots.stage() as staged:
+            job = UnpackJob(
+                str(staged.folder), str(staged.path), str(blob), layer.media_type, layer.diff_id, layer.size
+            )
+            fileset = _read_fileset(str(self._call("unpack", job)["fileset"]))
+            staged.commit(layer.diff_id, fileset)
+        return BaseLayer(layer.diff_id, fileset)
+
+
+def _check_platform(platform: str) -> None:
+    """Raises SandboxError when programs of ``platform`` do not run here."""
+    own = platform_of(machine())
+    if platform in ("any", "", own) or (own, platform) in _ALSO_NATIVE or emulator(platform):
+        return
+    raise SandboxError(
+        f"steps for {platform} do not run on this machine ({own})",
+        hint="as root: apt-get install qemu-user-static; or use a builder of that platform",
+    )
+
+
+def _read_fileset(path: str) -> FileSet:
+    return parse_fileset(Path(path).read_bytes())
+
+
+def _captured(files: dict[str, Path], masks: tuple[bytes, ...]) -> FrozenMap[str, bytes]:
+    """Evidence by name, without secrets."""
+    masker = Masker(masks)
+    return FrozenMap({name: masker(path.read_bytes()) for name, path in files.items() if path.exists()})
+
+
+def _failure(spec: StepSpec, reply: StepReply, log: StepLog) -> LamellaError:
+    command = spec.op.commands[reply.failed]
+    what = paste(command.argv)
+    shown = what if len(what) <= _LONGEST_SHOWN else f"{what[:_LONGEST_SHOWN]}..."
+    if reply.out_of:
+        error: LamellaError = ResourceError(
+            f"{spec.name}: {shown} used up the {reply.out_of} that a step may have",
+            hint="raise --memory" if reply.out_of == "memory" else "start fewer processes in the step",
+        )
+    else:
+        error = StepError(
+            f"{spec.name}: {shown} ended with exit status {reply.code}",
+            hint=f"look at its surroundings with: lamella shell {spec.name}",
+        )
+    return log.explain(error, spec)
+
+
+def _missing(identity: str) -> IntegrityError:
+    return IntegrityError(
+        f"snapshot {short_digest(identity)} is not in the store any more",
+        hint="run: lamella cache repair, then build again",
+    )

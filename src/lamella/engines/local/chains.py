@@ -1,0 +1,97 @@
+"""Jobs on snapshots that run no step: unpack and write layers, look at chains, remove trees."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lamella.engines.local.jobs import ChainJob, ExportJob, RemoveJob, UnpackJob
+from lamella.engines.local.mounts import view_of
+from lamella.engines.local.packages import package_set
+from lamella.engines.local.sandbox import Sandbox
+from lamella.errors import SandboxError
+from lamella.graph.fileset import parse_fileset
+from lamella.host.rooted import Rooted
+from lamella.process import SYSTEM_PATH
+
+__all__ = ["export", "look", "probe", "remove", "unpack"]
+
+_BUFFER = 1 << 20
+
+
+def unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
+    """Unpacks a layer blob as an element of an overlay; its file set is a file beside the result.
+
+    Raises HostileInputError for a hostile archive, IntegrityError when its bytes are not those of ``diff_id``.
+    """
+    from lamella.layers.decompress import open_decompressed
+    from lamella.layers.policy import ROOT_POLICY, ROOTLESS_POLICY, UnpackMode
+    from lamella.layers.unpack import unpack_layer
+
+    policy = ROOTLESS_POLICY if rootless else ROOT_POLICY
+    with open(job.blob, "rb") as blob:
+        archive = open_decompressed(blob, job.media_type)
+        done = unpack_layer(archive, job.result, mode=UnpackMode.OVERLAY, policy=policy, diff_id=job.diff_id)
+    path = Path(job.folder) / "fileset"
+    path.write_bytes(done.fileset.to_bytes())
+    return {"fileset": str(path), "warnings": list(done.warnings)}
+
+
+def export(job: ExportJob) -> dict[str, Any]:
+    """Writes one element of a chain as an uncompressed layer."""
+    from lamella.layers.content import directory_content
+    from lamella.layers.snapshot import hard_links
+    from lamella.layers.tar import write_layer
+
+    fileset = parse_fileset(Path(job.fileset).read_bytes())
+    with directory_content(job.tree) as content, open(job.output, "wb", buffering=_BUFFER) as out:
+        result = write_layer(fileset, content, out, links=hard_links(job.tree, fileset))
+    return {"diff_id": result.diff_id, "size": result.size, "entries": result.entries}
+
+
+def look(job: ChainJob, sandbox: Sandbox, *, rootless: bool) -> dict[str, Any]:
+    """Answers a question about a chain, mounted to be looked at; the answer is a file in the job's folder."""
+    place = Path(job.folder) / "view"
+    place.mkdir()
+    answer = Path(job.folder) / "answer"
+    with view_of(tuple(reversed(job.lowers)), str(place), rootless=rootless) as root:
+        if job.want == "packages":
+            answer.write_bytes(package_set(root, sandbox))
+        else:
+            answer.write_bytes(_facts(root, job.platform))
+    os.rmdir(place)
+    return {"answer": str(answer)}
+
+
+def _facts(root: str, platform: str) -> bytes:
+    from lamella.graph.facts_format import facts_to_bytes
+    from lamella.layers.facts import extract_facts
+    from lamella.oci.config import RuntimeConfig
+
+    return facts_to_bytes(extract_facts(root, platform=platform, runtime=RuntimeConfig()))
+
+
+def probe(sandbox: Sandbox) -> dict[str, Any]:
+    """Runs nothing in a sandbox on the host's own root; raises SandboxError when that cannot be had."""
+    said = bytearray()
+    ended = sandbox.run("/", ("true",), env={"PATH": SYSTEM_PATH}, on_chunk=lambda _, data: said.extend(data))
+    if ended.code:
+        raise SandboxError(
+            f"a trial in the sandbox ended with exit status {ended.code}",
+            hint="`lamella doctor` looks at what is missing",
+            details=tuple(said.decode("utf-8", "replace").splitlines()[-10:]),
+        )
+    return {}
+
+
+def remove(job: RemoveJob) -> dict[str, Any]:
+    """Removes trees whose files may belong to anybody in the id mapping; missing ones are fine."""
+    for path in job.paths:
+        directory, name = os.path.split(path)
+        with Rooted(directory) as parent:
+            try:
+                parent.remove_tree(name)
+            except FileNotFoundError:
+                continue
+    return {}
