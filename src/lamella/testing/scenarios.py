@@ -22,7 +22,7 @@ from lamella.stacks.table import StackTable
 from lamella.testing.engine import FakeEngine, FakeHost, MemoryLookup
 from lamella.testing.tree import MemoryTree
 
-__all__ = ["Scenario", "rebuilt", "solve"]
+__all__ = ["Scenario", "planned", "rebuilt", "solve"]
 
 
 @dataclass(frozen=True)
