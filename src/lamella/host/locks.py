@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lamella.errors import ConfigError, ResourceError, StoreBusyError
 
-__all__ = ["OnWait", "file_system_type", "hold", "holders", "is_network_file_system", "lock_directory", "try_lock"]
+__all__ = ["OnWait", "file_system_type", "hold", "holders", "is_network_type", "lock_directory", "try_lock"]
 
 OnWait = Callable[[str, float], None]
 """Called with what is waited for and the seconds waited, at once and then every second; may raise to give up."""
@@ -164,6 +164,6 @@ def file_system_type(path: Path) -> str:
     return best[1]
 
 
-def is_network_file_system(path: Path) -> bool:
-    """Whether locks on this path may not hold against other machines."""
-    return file_system_type(path) in NETWORK_FILE_SYSTEMS
+def is_network_type(kind: str) -> bool:
+    """Whether on a file system of this type locks may not hold against other machines."""
+    return kind in NETWORK_FILE_SYSTEMS
