@@ -12,12 +12,14 @@ import click
 from lamella.build.parts import Selection
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
+from lamella.project.formats import FormatError, parse_duration
 
 __all__ = [
     "complete_layers",
     "file_option",
     "format_option",
     "pairs",
+    "parse_age",
     "parse_size",
     "project_options",
     "selection_from",
@@ -138,6 +140,16 @@ def parse_size(text: str | None, option: str) -> int:
     number, unit, binary = match.groups()
     decimal = bool(unit) and not binary and text.strip().lower().endswith("b")
     return int(float(number) * (1000 if decimal else 1024) ** _POWERS[unit.lower()])
+
+
+def parse_age(text: str, option: str) -> int:
+    """Seconds of ``90s``, ``15m``, ``12h``, ``7d``, as in the project file; ``0`` is no time at all."""
+    if text == "0":
+        return 0
+    try:
+        return parse_duration(text)
+    except FormatError as error:
+        raise ConfigError(f"{option} {text!r} is not a duration", hint=error.hint or "write 12h or 7d") from error
 
 
 def _complete_images(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

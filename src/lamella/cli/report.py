@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lamella.build.options import BuildReport
 from lamella.cli.messages import format_seconds, format_size, paint
+from lamella.graph.explain import Change
+from lamella.oci.digest import is_digest, short_digest
 
-__all__ = ["build_summary", "report_json", "table"]
+__all__ = ["build_summary", "change_json", "change_lines", "report_json", "table"]
+
+_SHOWN_FILES = 10
+_SHOWN_TEXT = 100
 
 
 def table(rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> list[str]:
@@ -73,3 +79,31 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
         "outputs": [{"type": what, "dest": where} for what, where in written],
         "warnings": list(report.warnings),
     }
+
+
+def change_lines(changes: Iterable[Change], *, files_only: bool = False) -> list[str]:
+    """What changed in a key, one line per part, with the files behind an input; ``files_only`` without the parts."""
+    lines = []
+    for change in changes:
+        if not files_only:
+            values = "" if change.files else f": {_shown(change.before)} -> {_shown(change.after)}"
+            lines.append(f"{change.part}{values}")
+        indent = "" if files_only else "  "
+        lines += [f"{indent}{file.path} ({file.what})" for file in change.files[:_SHOWN_FILES]]
+        if len(change.files) > _SHOWN_FILES:
+            lines.append(f"{indent}... and {len(change.files) - _SHOWN_FILES} more")
+    return lines
+
+
+def _shown(text: str) -> str:
+    """A value in one short line."""
+    if is_digest(text):
+        return short_digest(text)
+    flat = " ".join(text.split())
+    return (flat if len(flat) <= _SHOWN_TEXT else f"{flat[:_SHOWN_TEXT]}...") or "nothing"
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """A changed part of a key for programs."""
+    files = [{"path": file.path, "what": file.what} for file in change.files]
+    return {"part": change.part, "before": change.before, "after": change.after, "files": files}
