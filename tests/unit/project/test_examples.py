@@ -9,7 +9,6 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from lamella.canonical import canonical_json
-from lamella.project.events import Event
 from lamella.project.expand import expand
 from lamella.project.later import later_features
 from lamella.project.schema.json_schema import json_schema
