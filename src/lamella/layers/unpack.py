@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.errors import HostileInputError, IntegrityError, LamellaError, ResourceError, SandboxError
+from lamella.errors import HostileInputError, IntegrityError, SandboxError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.host.rooted import Rooted
 from lamella.layers.attributes import kept_attributes
 from lamella.layers.budgets import DEFAULT_BUDGETS, Budgets
 from lamella.layers.decompress import HashingReader
+from lamella.layers.failures import explained
 from lamella.layers.policy import Devices, UnpackMode, UnpackPolicy
 from lamella.layers.reader import LayerReader, Member, MemberKind
 from lamella.layers.tar import OPAQUE_MARKER, WHITEOUT_PREFIX
@@ -75,20 +76,7 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _explain(name, error) from error
-
-
-_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.EIO}
-_REFUSED = {errno.EPERM, errno.EACCES, errno.EOVERFLOW, errno.ENOSYS}
-
-
-def _explain(name: str, error: OSError) -> LamellaError:
-    where = f"{name[:80]!r} cannot be unpacked: {error.strerror}"
-    if error.errno in _EXHAUSTED:
-        return ResourceError(where, hint="free space in the store: lamella cache gc")
-    if error.errno in _REFUSED:
-        return SandboxError(where, hint="rights or id ranges are missing; lamella doctor says which")
-    return HostileInputError(where)
+        raise explained(f"{name[:80]!r} cannot be unpacked", error) from error
 
 
 class _Unpacker:
