@@ -208,7 +208,9 @@ def _ensure_directory(rows: dict[str, dict[str, list[Any]]], directory: str) -> 
 
 def directory_digest(rows: dict[str, list[Any]]) -> str:
     """Digest of one directory from its rows by name; see :func:`merkle_digest`."""
-    return digest_bytes(canonical_json([rows[name] for name in sorted(rows)]))
+    # rows hold strings and integers only, so this is canonical JSON without the pass that makes values plain
+    text = json.dumps([rows[name] for name in sorted(rows)], ensure_ascii=False, separators=(",", ":"))
+    return digest_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 EMPTY_FILESET = FileSet(())
