@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import lamella
 from lamella import errors
 from lamella.engines.local.channel import LineChannel, to_plain
 from lamella.engines.local.jobs import Hello, Reply, Request
@@ -175,10 +174,13 @@ class Helper:
 
 
 def _start(descriptor: int, env: Mapping[str, str], *, terminal: bool) -> Process:
-    """A fresh interpreter with only what this one needs to find the package again."""
-    source = str(Path(lamella.__file__).parent.parent)
+    """A fresh interpreter that finds modules where this one does, and has nothing else of its environment."""
     argv = (sys.executable, "-P", "-c", _START.format(descriptor))
-    own = {"PYTHONPATH": source, "PATH": env.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+    own = {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PATH": env.get("PATH", ""),
+        "LC_ALL": "C.UTF-8",
+    }
     if terminal:
         return spawn(argv, env=own, pass_fds=(descriptor,), terminal=True, error=SandboxError)
     return spawn(argv, env=own, stderr=PIPE, pass_fds=(descriptor,), error=SandboxError)
