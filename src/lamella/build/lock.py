@@ -136,11 +136,12 @@ def _python_sets(parts: Parts, selection: Selection, resolvers: Resolvers, say: 
                 request.digest,
                 tuple(sorted(resolvers.wheels(request), key=lambda wheel: (wheel.name, wheel.filename))),
             )
-            others = (old for old in lock.python if (old.layer, old.variant) != (found.layer, found.variant))
-            lock = replace(lock, python=(*others, found))
+            lock = replace(lock, python=(*lock.python, found))
         else:
-            layers = {item.layer.name for item in graph.layers}
-            return replace(lock, python=tuple(found for found in lock.python if found.layer in layers))
+            used = {item.lowered.details.get("request") for item in graph.layers}
+            kept = (found for found in lock.python if found.request in used)
+            ordered = sorted(kept, key=lambda found: (found.layer, found.variant, found.request))
+            return replace(lock, python=tuple(ordered))
     raise InternalError("resolving Python sets does not come to an end")
 
 

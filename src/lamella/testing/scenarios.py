@@ -33,7 +33,7 @@ class Scenario:
     files: Mapping[str, bytes | str]
     lock: Lock = EMPTY_LOCK
     host: FakeHost = FakeHost()  # noqa: RUF009 - frozen value
-    facts: TemplateFacts = TemplateFacts(version="1.2.3", commit="0" * 40, epoch=0, host="linux/amd64")  # noqa: RUF009
+    facts: TemplateFacts = TemplateFacts("1.2.3", "0" * 40, 0, "/project", 1000, "linux/amd64")  # noqa: RUF009
     arguments: FrozenMap[str, str] = EMPTY_MAP
     selection: Selection = Selection()  # noqa: RUF009 - frozen value
     executable: tuple[str, ...] = ()
