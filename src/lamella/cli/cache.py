@@ -58,13 +58,15 @@ def status(every: bool, output_format: str) -> None:
         return
     click.echo(f"{found.root}  {format_size(found.size)}")
     for title, rows in (
-        ("KIND", (*found.kinds, found.unreferenced)),
+        ("KIND", found.kinds),
         ("PROJECT", found.projects),
         ("LAYER", found.layers),
         ("LAST USED", found.ages),
     ):
-        for line in _usage(title, [row for row in rows if row.count or title == "KIND"], every=every):
+        for line in _usage(title, [row for row in rows if row.count], every=every):
             click.echo(line)
+    if found.unreferenced.count:
+        say(f"{found.unreferenced.count} of them ({format_size(found.unreferenced.size)}) are used by nothing any more")
 
 
 def _usage(title: str, rows: list[Usage], *, every: bool) -> Iterable[str]:
@@ -93,8 +95,8 @@ def verify(deep: bool, output_format: str) -> int:
         return error.exit_code if error is not None else 0
     if error is not None:
         raise error
-    checked = ", ".join(f"{count} {kind}s" for kind, count in sorted(report.checked.items()))
-    click.echo(f"clean: {checked or 'nothing to check'}, {format_size(report.read_bytes)} read")
+    checked = ", ".join(f"{kind} {count}" for kind, count in sorted(report.checked.items()) if count)
+    click.echo(f"clean ({checked}); {format_size(report.read_bytes)} read")
     return 0
 
 

@@ -100,8 +100,9 @@ def _seconds(vertex: PlannedVertex) -> str:
 def plan_summary(plan: Plan) -> str:
     """One line: how much of what, and what it cost the last time."""
     if not plan.has_work:
-        return f"nothing to do: {len(plan.vertices)} of {len(plan.vertices)} reused"
-    counts = [f"{len(plan.of_status(status))} {status}" for status in ("reused", "build", "expected")]
+        return f"nothing to do: all {len(plan.vertices)} reused"
+    words = {"reused": "reused", "build": "to build", "expected": "expected"}
+    counts = [f"{len(found)} {word}" for status, word in words.items() if (found := plan.of_status(status))]
     steps = [vertex for vertex in plan.vertices if vertex.status != "reused" and vertex.executes]
     text = ", ".join(counts)
     if not steps:
