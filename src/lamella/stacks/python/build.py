@@ -58,6 +58,9 @@ _NEVER_BUILT = (
 )  # fmt: skip
 """What no build backend puts into a wheel."""
 
+_WRITTEN = ("**/build/**", "**/dist/**", "**/*.egg-info/**", "**/__pycache__/**", "**/*.so", "**/_version.py")
+"""What build backends write into the sources."""
+
 
 def source_patterns(folder: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Globs of a package's sources: its folder without what cannot matter, and the layer's ``inputs``."""
@@ -126,7 +129,7 @@ def _foreign_step(context: LowerContext, rootfs: Rootfs, builds: tuple[SourceBui
     listed = context.graph.add(Vertex(inline, (), ANY, ANY, vertex_info(context.layer, "sdists list")))
     edges = (rootfs.edge(RootfsOf()), Input(listed, AllPaths(), "sdists"))
     argv = (*PIP, "--no-binary", ",".join(build.name for build in builds), "--requirement", f"{LIST}/requirements.txt")
-    return _step(context, rootfs, edges, (BindMount(1, LIST),), argv, builds, target, part="sdists")
+    return _step(context, rootfs, edges, (BindMount(1, LIST),), argv, builds, target, part="sdists wheel")
 
 
 def _step(
@@ -148,7 +151,7 @@ def _step(
         mounts=(*mounts, *(SecretMount(name, target=f"/run/secrets/{name}") for name in layer.secrets)),
         network="host",
         outputs=(OutputPath(WHEELS, ""),),
-        scratch=layer.scratch or ("**",),
+        scratch=(*_WRITTEN, *layer.scratch),
         observer="python",
         observed=FrozenMap(
             {

@@ -12,9 +12,10 @@ from lamella.stacks.python.binding import binding_op
 from lamella.stacks.python.build import build_vertices
 from lamella.stacks.python.groups import group_wheels
 from lamella.stacks.python.interpreter import Binding, find_interpreter
-from lamella.stacks.python.locked import Wishes, locked_selection, read_wishes
+from lamella.stacks.python.locked import locked_selection
 from lamella.stacks.python.resolved import Selection
 from lamella.stacks.python.target import wheel_glibc
+from lamella.stacks.python.wishes import Wishes, read_wishes
 
 __all__ = ["lower_layer"]
 

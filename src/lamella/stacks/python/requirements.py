@@ -18,7 +18,14 @@ from packaging.utils import canonicalize_name
 from lamella.errors import ConfigError, Problem
 from lamella.graph.protocols import Tree
 
-__all__ = ["RequirementLine", "Requirements", "canonical_requirement", "parse_line", "read_requirements"]
+__all__ = [
+    "RequirementLine",
+    "Requirements",
+    "canonical_requirement",
+    "exact_version",
+    "parse_line",
+    "read_requirements",
+]
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
@@ -66,7 +73,7 @@ class Requirements:
     @property
     def is_pinned(self) -> bool:
         """Whether every requirement has an exact version and a hash: the files are a lock themselves."""
-        return bool(self.lines) and all(line.hashes and is_exact(line) for line in self.lines)
+        return bool(self.lines) and all(line.hashes and exact_version(line) for line in self.lines)
 
     def without(self, names: frozenset[str]) -> Requirements:
         """The same without the requirements of some canonical names."""
@@ -74,10 +81,12 @@ class Requirements:
         return Requirements(kept, self.constraints, self.index, self.extra_indexes, self.options, self.files)
 
 
-def is_exact(line: RequirementLine) -> bool:
-    """Whether a line pins one version (``==`` or ``===`` without a wildcard)."""
-    specifiers = list(line.requirement.specifier) if line.text else []
-    return any(s.operator in ("==", "===") and not s.version.endswith(".*") for s in specifiers)
+def exact_version(line: RequirementLine) -> str:
+    """The version a line pins (``==`` or ``===`` without a wildcard); empty when it leaves a choice."""
+    for specifier in line.requirement.specifier if line.text else ():
+        if specifier.operator in ("==", "===") and not specifier.version.endswith(".*"):
+            return specifier.version
+    return ""
 
 
 def canonical_requirement(requirement: Requirement) -> str:
