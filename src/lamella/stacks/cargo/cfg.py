@@ -59,10 +59,11 @@ def decide(condition: str, target: Target) -> bool | None:
     if not text.startswith("cfg("):
         return text == target.triple if target.triple else _triple(text, target)
     try:
-        value, at = _expression(_tokens(text[3:]), 1, target)
+        tokens = _tokens(text[3:])
+        value, at = _expression(tokens, 1, target)
+        return value if tokens[at:] == [")"] else None
     except (IndexError, ValueError):
-        return None
-    return value if at else None
+        return None  # Cargo says what is wrong with it
 
 
 def _triple(text: str, target: Target) -> bool | None:
@@ -96,6 +97,8 @@ def _expression(tokens: list[str], at: int, target: Target) -> tuple[bool | None
             at += tokens[at] == ","
         return _combined(name, values), at + 1
     if tokens[at + 1] == "=":
+        if not tokens[at + 2].startswith('"'):
+            raise ValueError(name)
         return _known(name, tokens[at + 2].strip('"'), target), at + 3
     return _flag(name, target), at + 1
 

@@ -73,7 +73,7 @@ class Document:
         except ConfigError:  # Cargo takes a byte-order mark, our reader does not; the finding itself matters more
             return line, column
         for key in keys:
-            if not isinstance(node.value, dict) or key not in node.value:
+            if not isinstance(node.value, Mapping) or key not in node.value:
                 break
             node = node.value[key]
             line, column = node.key_line, node.key_column
