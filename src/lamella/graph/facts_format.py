@@ -25,7 +25,7 @@ def facts_to_bytes(facts: BaseFacts) -> bytes:
 def parse_facts(data: bytes) -> BaseFacts:
     """Facts from their stored form; raises HostileInputError when it is malformed or of another format."""
     try:
-        document = json.loads(data)
+        document = json.loads(data.decode("utf-8", "surrogateescape"))
         if document["format"] != FACTS_FORMAT:
             raise HostileInputError(f"base facts have format {document['format']!r}, not {FACTS_FORMAT}")
         return _facts(RuntimeConfig.from_json(document["runtime"]), **document["facts"])

@@ -220,7 +220,7 @@ EMPTY_FILESET = FileSet(())
 def parse_fileset(data: bytes) -> FileSet:
     """A file set from its stored form; raises HostileInputError when it is malformed or of another format."""
     try:
-        document = json.loads(data)
+        document = json.loads(data.decode("utf-8", "surrogateescape"))
         if document["format"] != FILESET_FORMAT:
             raise HostileInputError(f"file set has format {document['format']!r}, not {FILESET_FORMAT}")
         return FileSet.of(_entry_from_row(row) for row in document["entries"])

@@ -1,26 +1,21 @@
-"""Base facts: read from a finished root file system, and kept as a small artifact (DESIGN 7b.4)."""
+"""Base facts read from a finished root file system (DESIGN 7b.4); ``lamella.graph.facts_format`` stores them."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
-from typing import Any
 
-from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json
+from lamella.canonical import FrozenMap
 from lamella.errors import HostileInputError
-from lamella.graph.facts import BaseFacts, DirectoryFact, Group, Interpreter, User
+from lamella.graph.facts import BaseFacts, DirectoryFact
 from lamella.host.rooted import Found, Rooted
 from lamella.layers.accounts import ACCOUNT_FILES, parse_group, parse_passwd
 from lamella.layers.packages import list_packages
 from lamella.layers.programs import DEFAULT_PATH, find_interpreters, find_libc, find_programs
 from lamella.oci.config import RuntimeConfig
 
-__all__ = ["FACTS_FORMAT", "extract_facts", "facts_to_bytes", "parse_facts"]
-
-FACTS_FORMAT = 1
-"""Major version of the stored form."""
+__all__ = ["extract_facts"]
 
 _ENTRIES = 2_000_000
 _TEXT_LIMIT = 8 << 20
@@ -118,69 +113,3 @@ def _unquoted(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         return re.sub(r'\\([\\"$`])', r"\1", value[1:-1]) if value[0] == '"' else value[1:-1]
     return value
-
-
-# -- the stored form -----------------------------------------------------------------------------------------------
-
-
-def facts_to_bytes(facts: BaseFacts) -> bytes:
-    """Canonical bytes, which :func:`parse_facts` reads."""
-    return canonical_json(
-        {
-            "format": FACTS_FORMAT,
-            "platform": facts.platform,
-            "directories": {path: [fact.mode, fact.uid, fact.gid] for path, fact in facts.directories.items()},
-            "symlinks": facts.symlinks,
-            "files": sorted(path for path, text in facts.files.items() if not text),
-            "texts": {path: text for path, text in facts.files.items() if text},
-            "users": [[u.name, u.uid, u.gid, u.home, u.shell, u.gecos] for u in facts.users],
-            "groups": [[g.name, g.gid, list(g.members)] for g in facts.groups],
-            "os_release": facts.os_release,
-            "libc": [facts.libc, facts.libc_version],
-            "interpreters": [[i.language, i.path, i.version, i.abi] for i in facts.interpreters],
-            "tools": facts.tools,
-            "packages": facts.packages,
-            "runtime": facts.runtime.to_json(),
-        }
-    )
-
-
-def parse_facts(data: bytes) -> BaseFacts:
-    """Base facts from their stored form; raises HostileInputError when it is malformed or of another format."""
-    try:
-        document = json.loads(data.decode("utf-8", "surrogateescape"))
-        if document["format"] != FACTS_FORMAT:
-            raise HostileInputError(f"base facts have format {document['format']!r}, not {FACTS_FORMAT}")
-        return _from_document(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HostileInputError(f"base facts are malformed: {error}") from error
-
-
-def _from_document(document: dict[str, Any]) -> BaseFacts:
-    files = dict.fromkeys(map(str, document["files"]), "") | _texts(document["texts"])
-    directories = {
-        path: DirectoryFact(path, int(mode), int(uid), int(gid))
-        for path, (mode, uid, gid) in document["directories"].items()
-    }
-    return BaseFacts(
-        platform=str(document["platform"]),
-        directories=FrozenMap(directories) if directories else EMPTY_MAP,
-        symlinks=FrozenMap(_texts(document["symlinks"])),
-        files=FrozenMap(files),
-        users=tuple(
-            User(str(name), int(uid), int(gid), str(home), str(shell), str(gecos))
-            for name, uid, gid, home, shell, gecos in document["users"]
-        ),
-        groups=tuple(Group(str(name), int(gid), tuple(map(str, names))) for name, gid, names in document["groups"]),
-        os_release=FrozenMap(_texts(document["os_release"])),
-        libc=str(document["libc"][0]),
-        libc_version=str(document["libc"][1]),
-        interpreters=tuple(Interpreter(*map(str, row)) for row in document["interpreters"]),
-        tools=tuple(map(str, document["tools"])),
-        packages=FrozenMap(_texts(document["packages"])),
-        runtime=RuntimeConfig.from_json(document["runtime"]),
-    )
-
-
-def _texts(found: dict[str, Any]) -> dict[str, str]:
-    return {str(key): str(value) for key, value in found.items()}

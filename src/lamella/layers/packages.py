@@ -9,14 +9,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lamella.canonical import canonical_json
 from lamella.errors import HostileInputError
 from lamella.host.rooted import Rooted
 
-__all__ = ["PACKAGE_SET_FORMAT", "Package", "list_packages", "package_set"]
-
-PACKAGE_SET_FORMAT = 1
-"""Major version of :func:`package_set`."""
+__all__ = ["Package", "list_packages"]
 
 _LIMIT = 256 << 20
 """Bytes of one package database."""
@@ -33,13 +29,6 @@ class Package:
     name: str
     version: str
     arch: str
-
-
-def package_set(root: Rooted) -> bytes:
-    """The installed packages as canonical bytes: equal sets, equal bytes; the empty set without a database."""
-    manager, packages = list_packages(root)
-    rows = [[package.name, package.version, package.arch] for package in packages]
-    return canonical_json({"format": PACKAGE_SET_FORMAT, "manager": manager, "packages": rows})
 
 
 def list_packages(root: Rooted) -> tuple[str, tuple[Package, ...]]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from lamella.errors import HostileInputError
-from lamella.graph.facts import EMPTY_FACTS, DirectoryFact, Group, Interpreter, User
+from lamella.graph.facts import DirectoryFact, Group, Interpreter, User
+from lamella.graph.facts_format import facts_to_bytes, parse_facts
 from lamella.host.rooted import Rooted
-from lamella.layers.facts import extract_facts, facts_to_bytes, parse_facts
-from lamella.layers.packages import Package, list_packages, package_set
+from lamella.layers.facts import extract_facts
+from lamella.layers.packages import Package, list_packages
 from lamella.oci.config import RuntimeConfig
 from tests.unit.layers.trees import make_tree
 
@@ -158,13 +159,6 @@ def test_stored_facts_come_back_equal(root: Path) -> None:
     data = facts_to_bytes(facts)
     assert parse_facts(data) == facts
     assert facts_to_bytes(parse_facts(data)) == data
-    assert parse_facts(facts_to_bytes(EMPTY_FACTS)) == EMPTY_FACTS
-
-
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"format":2}', b'{"format":1}', b"\xff\xfe"])
-def test_malformed_or_newer_facts_are_refused(data: bytes) -> None:
-    with pytest.raises(HostileInputError):
-        parse_facts(data)
 
 
 # -- package sets --------------------------------------------------------------------------------------------------
@@ -175,15 +169,12 @@ def packages(root: Path) -> tuple[str, tuple[Package, ...]]:
         return list_packages(rooted)
 
 
-def test_the_package_set_is_canonical(tmp_path: Path) -> None:
+def test_packages_are_sorted_whatever_the_database_does(tmp_path: Path) -> None:
     stanzas = STATUS.split(b"\n\n")
     one = make_tree(tmp_path / "a", {"var/lib/dpkg/status": b"\n\n".join(stanzas)})
     two = make_tree(tmp_path / "b", {"var/lib/dpkg/status": b"\n\n".join(reversed(stanzas))})
-    with Rooted(one) as first, Rooted(two) as second:
-        assert package_set(first) == package_set(second)
-        assert package_set(first) == (
-            b'{"format":1,"manager":"dpkg","packages":[["curl","7.88.1","amd64"],["libc6","2.36-9+deb12u9","amd64"]]}'
-        )
+    expected = (Package("curl", "7.88.1", "amd64"), Package("libc6", "2.36-9+deb12u9", "amd64"))
+    assert packages(one) == packages(two) == ("dpkg", expected)
 
 
 def test_images_without_dpkg_have_one_file_per_package(tmp_path: Path) -> None:
