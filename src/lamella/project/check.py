@@ -40,7 +40,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     names = sorted(known)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
+    found = difflib.get_close_matches(name, names, 1, 0.6) if len(name) <= 100 else []
     if found:
         return f"did you mean {found[0]!r}?"
     return f"known: {', '.join(names)}" if 0 < len(names) <= 12 else ""
@@ -94,6 +94,8 @@ class Checker:
         ]
         known = [*table.by_key, *(_VARIED if table.varied else ())]
         hint = f"it belongs into {at}.{homes[0]}" if homes and at else nearest(key, known)
+        if key in _VARIED:
+            hint = "when and add stand directly in a layer, image or channel"
         where = f" in {at}" if at else ""
         self.report(node, f"unknown key {_shown(key)}{where}", hint, key=True)
 
@@ -120,7 +122,7 @@ class Checker:
                 continue
             for names, overlay in self._entries(by_value, f"{at}.{axis}"):
                 self.axis_values(overlay, axis, names.split("|"), at, key=True)
-                self.table(overlay, table, f"{at}.{axis}.{names}", partial=True)
+                self.table(overlay, table, f"{at}.{axis}.{_part(names)}", partial=True)
 
     def axis_values(self, node: Node, axis: str, names: Iterable[str], at: str, *, key: bool = False) -> None:
         """Values of an axis must be among those it has."""
@@ -168,7 +170,9 @@ class Checker:
         elif isinstance(kind, OneOf) and (chosen := choose(kind, node)) is not None:
             self.value(node, chosen, at, partial=partial)
         elif not self._scalar(node, kind, at):
-            self.report(node, f"{at}: {describe(kind)} is expected, not {_article(type_name(value))}")
+            quoted = isinstance(kind, (Text, Choice)) and isinstance(value, (bool, int, float))
+            hint = f'write it in quotes: "{str(value).lower()}"' if quoted else ""
+            self.report(node, f"{at}: {describe(kind)} is expected, not {_article(type_name(value))}", hint)
 
     def _scalar(self, node: Node, kind: Type, at: str) -> bool:
         """Whether a boolean or number has its type; a number out of bounds is reported here."""
@@ -187,7 +191,7 @@ class Checker:
         for key, item in node.value.items():
             anchor = Node(key, item.key_line, item.key_column, item.key_line, item.key_column)
             self._string(anchor, Text(kind.key, constant=not kind.templates), f"{at}: name")
-            self.value(item, kind.item, f"{at}.{ascii(key) if control_character(key) else key}")
+            self.value(item, kind.item, f"{at}.{_part(key)}")
 
     def _free(self, node: Node, at: str) -> None:
         """A value without a schema: strings, numbers, booleans, arrays and tables of them."""
@@ -266,6 +270,11 @@ _ANY_TEXT = Format("value", "text", str, lines=True)
 
 def _article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def _part(name: str) -> str:
+    """A name as part of a path in messages."""
+    return ascii(name) if control_character(name) else name
 
 
 def _shown(text: str) -> str:

@@ -104,14 +104,20 @@ def _report_kinds(name: str, node: Node, kinds: list[str], decoder: Decoder) -> 
 
 
 def _target(kind: str, values: dict[str, Any]) -> str | None:
-    """``to``, or the kind's own target; None for kinds without one and for a binary not named yet."""
+    """``to``, or the kind's own target; None for kinds without one and for a binary not named yet.
+
+    A folder written for a binary that is not named yet keeps its ``/`` at the end.
+    """
     written: str | None = values["to"]
-    if written is not None or kind in ("base", "run", "fetch"):
-        return written
     if kind == "cargo":
         binary = values["cargo"]["bin"]
-        return None if binary is None else f"/app/{binary}"
-    return _TARGETS[kind]
+        target = written or "/app/"
+        if target.endswith("/"):  # a folder: the binary's name follows, once it is known
+            return target + binary if binary is not None else written
+        return target
+    if written is None:
+        return _TARGETS.get(kind)
+    return written if kind == "fetch" else written.rstrip("/") or "/"
 
 
 def _needs(name: str, node: Node, kind: str, values: dict[str, Any], decoder: Decoder) -> tuple[Need, ...]:

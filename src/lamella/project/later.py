@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, Problem
 from lamella.project.projectfile import ProjectFile
-from lamella.project.schema.grammar import Choice, Later, ListOf, MapOf, Row, Table, TableOf, Type
-from lamella.project.schema.root import root_table
+from lamella.project.schema.grammar import Choice, Later, ListOf, MapOf, Row, TableOf, Type
+from lamella.project.schema.root import root_rows
 from lamella.project.spec import Position
 from lamella.project.toml import Node
 
@@ -31,7 +31,7 @@ class LaterFeature:
 def later_features(project: ProjectFile) -> tuple[LaterFeature, ...]:
     """Every key of the file that does not work yet, in file order."""
     found: list[LaterFeature] = []
-    _table(project.root, root_table(), "", project.file, found)
+    _table(project.root, root_rows(project.root.value), "", project.file, found)
     return tuple(sorted(found, key=lambda feature: (feature.position.line, feature.position.column)))
 
 
@@ -67,18 +67,18 @@ def _concerns(path: str, limits: dict[str, frozenset[str] | None]) -> bool:
     return wanted is None or any(rest == name or rest.startswith(f"{name}.") for name in wanted)
 
 
-def _table(node: Node, table: Table, at: str, file: str, found: list[LaterFeature]) -> None:
+def _table(node: Node, rows: Mapping[str, Row], at: str, file: str, found: list[LaterFeature]) -> None:
     for key, item in node.value.items():
-        row = table.by_key.get(key)
+        row = rows.get(key)
         path = f"{at}.{key}" if at else key
         if row is not None:
             _row(item, row, path, file, found)
         elif key == "when":
             for by_value in item.value.values():
                 for branch in by_value.value.values():
-                    _table(branch, table, at, file, found)
+                    _table(branch, rows, at, file, found)
         elif key == "add":
-            _table(item, table, at, file, found)
+            _table(item, rows, at, file, found)
 
 
 def _row(node: Node, row: Row, path: str, file: str, found: list[LaterFeature]) -> None:
@@ -94,7 +94,7 @@ def _value(node: Node, kind: Type, path: str, file: str, found: list[LaterFeatur
         if kind.table.later is not None:
             found.append(_feature(node, kind.table.later, path, file))
         else:
-            _table(node, kind.table, path, file, found)
+            _table(node, kind.table.by_key, path, file, found)
     elif isinstance(kind, MapOf) and isinstance(kind.item, TableOf) and isinstance(node.value, FrozenMap):
         for name, item in node.value.items():
             _value(item, kind.item, f"{path}.{name}", file, found)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamella.canonical import FrozenMap
 from lamella.project.cells import PLATFORM, AxisPattern, ImageCell, combinations, matches
-from lamella.project.settings import CacheSpec, EngineSpec
-from lamella.project.spec import SecretSpec
+from lamella.project.settings import CacheSpec, EngineSpec, SecretSpec
 from lamella.project.toml import Node
 from lamella.project.version import VersionSource
 

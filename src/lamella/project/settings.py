@@ -1,10 +1,10 @@
-"""Values of the tables about the build itself: the engine and the cache."""
+"""Values of the tables about the build itself: engine, cache, secrets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CacheSpec", "EngineSpec"]
+__all__ = ["CacheSpec", "EngineSpec", "SecretSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,14 @@ class EngineSpec:
     name: str = "auto"
     jobs: int | None = None
     memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSpec:
+    """Where a secret's value comes from: an environment variable or a file. Only ``version`` enters a key."""
+
+    name: str
+    env: str | None = None
+    file: str | None = None
+    optional: bool = False
+    version: str | None = None

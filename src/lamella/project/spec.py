@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.project.cells import Cell
+from lamella.project.settings import SecretSpec
 from lamella.project.template import Deferred
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "RepoSpec",
     "RunOptions",
     "RunSpec",
-    "SecretSpec",
     "Text",
     "ToolSpec",
     "UserSpec",
@@ -363,17 +363,6 @@ class ImageSpec:
     allow_failure: bool = False
     variables: tuple[str, ...] = ()
     position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SecretSpec:
-    """Where a secret's value comes from: an environment variable or a file. Only ``version`` enters a key."""
-
-    name: str
-    env: str | None = None
-    file: str | None = None
-    optional: bool = False
-    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,17 +169,16 @@ def _variable(inner: str | None) -> Variable:
     if inner is None:
         raise TemplateError("'{' opens a variable that is not closed", "write '{{' for a plain brace")
     name, colon, form = inner.partition(":")
+    shown = repr(f"{{{inner[:40]}}}")
     if not _NAME.match(name):
-        raise TemplateError(f"'{{{inner[:40]}}}' is not a variable", "write '{{' for a plain brace")
+        raise TemplateError(f"{shown} is not a variable", "write '{{' for a plain brace")
     if colon and name != "date":
-        raise TemplateError(f"'{{{inner[:40]}}}': only date takes a format", f"write {{{name}}}")
+        raise TemplateError(f"{shown}: only date takes a format", f"write {{{name}}}, or '{{{{' for a plain brace")
     if colon and not _DATE_FORMAT.match(form):
-        raise TemplateError(
-            f"'{{{inner[:40]}}}' has a format that is not understood",
-            "%Y %y %m %d %H %M %S %j %V %G %u and plain characters",
-        )
+        hint = "%Y %y %m %d %H %M %S %j %V %G %u and plain characters"
+        raise TemplateError(f"{shown} has a format that is not understood", hint)
     if "." in name and name.split(".")[0] not in ("args", "base"):
-        raise TemplateError(f"'{{{inner[:40]}}}' is not a variable", "only args.X and base.X have a dot")
+        raise TemplateError(f"{shown} is not a variable", "only args.X and base.X have a dot")
     return Variable(name, form)
 
 

@@ -148,6 +148,9 @@ def test_a_rule_and_its_place(text: str, expected: list[str]) -> None:
         (LAYER + "from = 'debian:{versoin}'\n", "did you mean 'version'?; write '{{' for a brace"),
         (LAYER + "from = 'debian:{args.suite}'\n", "declare suite under [args]"),
         (LAYER + "missing = 'biuld'\n", "did you mean 'build'?"),
+        (LAYER + "env = { PORT = 8080 }\n", 'write it in quotes: "8080"'),
+        (LAYER + "env = { DEBUG = true }\n", 'write it in quotes: "true"'),
+        (LAYER + "cargo.when.profile.dev.bin = 'x'\n", "when and add stand directly in a layer, image or channel"),
         (LAYER + "add.env = { A = 'x' }\n", "tables merge by themselves"),
     ],
 )

@@ -49,6 +49,9 @@ def layer(text: str, **axes: str) -> LayerSpec:
             CargoSpec(bin="shop", profile="thin", default_features=False),
             "/bin/s",
         ),
+        ("to = '/bin/'\n[layer.x.cargo]\nbin = 'shop'\n", CargoSpec(bin="shop"), "/bin/shop"),
+        ("to = '/bin/'\n[layer.x.cargo]\n", CargoSpec(), "/bin/"),
+        ("to = '/srv/'\nnode = { dir = 'ui' }\n", NodeSpec("ui"), "/srv"),
         ("node = { dir = 'ui', script = 'build:x', output = 'dist' }\n", NodeSpec("ui", "build:x", "dist"), "/app"),
         ("python = { requirements = ['r.txt'] }\n", PythonSpec(("r.txt",)), "/opt/venv"),
         (

@@ -47,6 +47,7 @@ for editors is [lamella.schema.json](lamella.schema.json).
 - **Layers.** Exactly one kind each: base (`from`, `bootstrap`, `host`, package lists, `repos`, `users`, `tools`),
   `files`, `fetch`, `cargo`, `python`, `node`, `model` or `run`. A layer with `needs` alone is a files layer. A key that
   would do nothing in a layer of its kind is an error.
+- **to** that ends in `/` is a folder: the binary, or the copied or fetched file, keeps its name in it.
 - **Durations** are `90s`, `15m`, `1h30m`, `7d`, `2w`; **sizes** `512MiB`, `2GB`; **modes** octal strings like `"0755"`.
 - **Strings** hold no control characters and no bidirectional overrides; arguments of commands, `advice`, `note` and
   values of `defaults` may hold line breaks and tabs. No string is longer than 131071 bytes.

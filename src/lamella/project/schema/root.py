@@ -22,8 +22,7 @@ from lamella.project.schema.grammar import (
 )
 from lamella.project.schema.image import AXIS_PATTERN, IMAGE
 from lamella.project.schema.layer import LAYER
-from lamella.project.settings import CacheSpec, EngineSpec
-from lamella.project.spec import SecretSpec
+from lamella.project.settings import CacheSpec, EngineSpec, SecretSpec
 from lamella.project.version import VERSION
 
 __all__ = ["CORE", "PROJECT", "SCHEMA_VERSION", "root_rows", "root_table"]
