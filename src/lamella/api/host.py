@@ -38,5 +38,5 @@ class LocalHost:
         if self._facts is None:
             from lamella.layers.facts import extract_facts
 
-            self._facts = extract_facts("/", platform=self.platform(), runtime=RuntimeConfig())
+            self._facts = extract_facts("/", platform=self.platform(), runtime=RuntimeConfig(), whole=False)
         return self._facts
