@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 from lamella.canonical import FrozenMap
+from lamella.graph.fileset import EntryType
 from lamella.graph.mount import BindMount, CacheMount, StateMount
-from lamella.graph.op import Command, ExecOp, InlineOp, SourceOp
+from lamella.graph.op import Command, ExecOp, InlineOp, Op, SourceOp
 from lamella.project.spec import CargoSpec
 from lamella.stacks.base import Observation, StepOutputs
 from lamella.stacks.cargo import CargoStack
@@ -29,7 +30,7 @@ LONG_AGO = 946684800
 """Seconds since the epoch: the modification time of staged files where the rule about new times is switched off."""
 
 
-class StepFailed(Exception):
+class StepFailedError(Exception):
     """A command ended badly; the text holds its output."""
 
 
@@ -57,11 +58,9 @@ class CargoBench:
     folder: Path
     files: dict[str, str | bytes]
     layer: Layer = field(default_factory=Layer)
+    links: dict[str, str] = field(default_factory=dict)
     touch: bool = True
     downloads: Path | None = None
-
-    def edit(self, **files: str | bytes | None) -> None:
-        raise AssertionError("use write and remove")
 
     def write(self, path: str, text: str | bytes) -> None:
         """Adds or replaces a file."""
@@ -77,12 +76,13 @@ class CargoBench:
         shutil.rmtree(work, ignore_errors=True)
         for path, data in self.files.items():
             _write(work / path, data)
-        run = [require_program("cargo"), "generate-lockfile", "--manifest-path", work / self.root / "Cargo.toml"]
-        done = subprocess.run(run, env=os.environ | {"CARGO_HOME": str(self.home)}, capture_output=True, text=True)
+        run = [require_program("cargo"), "generate-lockfile", "--manifest-path", str(work / self.root / "Cargo.toml")]
+        env = os.environ | {"CARGO_HOME": str(self.home)}
+        done = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             if "Could not resolve host" in done.stderr or "download of config.json failed" in done.stderr:
                 missing(f"no package registry: {done.stderr[-300:]}")
-            raise StepFailed(done.stderr)
+            raise StepFailedError(done.stderr)
         self.files[f"{self.root}/Cargo.lock".lstrip("/")] = (work / self.root / "Cargo.lock").read_bytes()
 
     @property
@@ -102,7 +102,7 @@ class CargoBench:
         """The layer over the present files."""
         toolchain = FrozenMap({"PATH": f"{_cargo_folder()}:/usr/bin:/bin", **_rustup()})
         layer = Layer(**{**self.layer.__dict__, "env_of_rootfs": toolchain})
-        return lower(MemoryTree(self.files), layer)
+        return lower(MemoryTree(self.files, links=self.links), layer)
 
     def deps(self) -> Ran:
         """Runs the dependency step."""
@@ -130,7 +130,7 @@ class CargoBench:
                 continue
             done = self._start(command.argv, command, op, binds)
             if done.returncode:
-                raise StepFailed(f"{' '.join(command.argv)}\n{done.stderr.decode()[-4000:]}")
+                raise StepFailedError(f"{' '.join(command.argv)}\n{done.stderr.decode()[-4000:]}")
             if command.capture:
                 captured[command.capture] = done.stdout
         observation = CargoStack().observe(StepOutputs(captured, None, op.observed))
@@ -162,15 +162,14 @@ class CargoBench:
 
     def _stage(self, outcome: Outcome, vertex: str, place: Path) -> None:
         op = outcome.definition[vertex].op
-        files: Iterable[tuple[str, str | bytes]] = ()
-        if isinstance(op, InlineOp):
-            files = [(file.path, file.data) for file in op.files]
-        elif isinstance(op, SourceOp):
-            files = [(path, outcome.tree.read(path)) for path in outcome.tree.paths(op.patterns)]
-        for path, data in files:
+        for path, data in _files(outcome, op):
             _write(place / path, data)
             if not self.touch:
                 os.utime(place / path, (LONG_AGO, LONG_AGO))
+        for path in outcome.tree.paths(op.patterns) if isinstance(op, SourceOp) else ():
+            if path in self.links:
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                (place / path).symlink_to(self.links[path])
         if not self.touch:
             for folder, names, _ in os.walk(place):
                 for name in (*names, "."):
@@ -179,7 +178,17 @@ class CargoBench:
     def _start(
         self, argv: tuple[str, ...], command: Command, op: ExecOp, binds: list[tuple[Path, str]]
     ) -> subprocess.CompletedProcess[bytes]:
-        box = [require_program("bwrap", "bubblewrap"), "--tmpfs", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+        box = [
+            require_program("bwrap", "bubblewrap"),
+            "--tmpfs",
+            "/",
+            "--tmpfs",
+            "/tmp",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+        ]
         for folder in ("/usr", "/etc", "/bin", "/lib", "/lib64", "/run/systemd/resolve", *_rust_folders()):
             box += ["--ro-bind-try", folder, folder]
         for outside, inside in binds:
@@ -189,6 +198,16 @@ class CargoBench:
         for name, value in op.env.items():
             box += ["--setenv", name, value]
         return subprocess.run([*box, "--", *argv], capture_output=True, check=False)
+
+
+def _files(outcome: Outcome, op: Op) -> Iterator[tuple[str, bytes]]:
+    """The regular files of a source or inline vertex."""
+    if isinstance(op, InlineOp):
+        yield from ((file.path, file.data) for file in op.files)
+    elif isinstance(op, SourceOp):
+        for entry in outcome.tree.fileset(op.patterns):
+            if entry.type is EntryType.FILE:
+                yield entry.path, outcome.tree.read(entry.path)
 
 
 def _write(path: Path, data: str | bytes) -> None:

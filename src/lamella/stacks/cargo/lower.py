@@ -38,7 +38,7 @@ from lamella.stacks.cargo.rust import Toolchain, own_toolchain, toolchain_versio
 from lamella.stacks.cargo.selection import CARGO_HOME, TARGET, CargoSelection, split_flags
 from lamella.stacks.cargo.settings import CargoSettings, ToolchainFile, read_settings, read_toolchain
 from lamella.stacks.cargo.skeleton import DEPS_PACKAGE, STUB_MARKER, deps_skeleton
-from lamella.stacks.cargo.sources import kept_patterns, package_patterns
+from lamella.stacks.cargo.sources import kept_patterns, package_patterns, with_linked
 from lamella.stacks.cargo.staged import Loaded, load_packages, staged_manifests, staged_package
 from lamella.stacks.cargo.tomltext import toml_text
 from lamella.stacks.cargo.workspace import load_workspace
@@ -233,6 +233,7 @@ def _step(
     inputs = [Input(work.rootfs.vertex, RootfsOf(), "rootfs"), Input(made, AllPaths(), f"{name} manifests")]
     mounts: list[Mount] = [BindMount(1, MADE)]
     if patterns:
+        patterns = with_linked(context.tree, patterns)
         source = context.graph.add(
             Vertex(SourceOp(patterns), (), ANY, ANY, vertex_info(context.layer, f"{name} sources"))
         )
@@ -331,7 +332,7 @@ def _notes(work: _Work) -> tuple[str, ...]:
     found: list[str] = []
     if isinstance(profile, dict) and profile.get("lto") in {True, "fat"}:
         found.append(
-            f"profile {work.spec.profile} has fat LTO: linking repeats the dependencies' code generation at every change; "
+            f"profile {work.spec.profile} has fat LTO: linking repeats the dependencies' work at every change; "
             'lto = "thin" or "off" in a profile for development avoids that'
         )
     if moving := sorted({"commit", "date", "version"} & set(layer.variables)):

@@ -11,13 +11,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 
+from lamella.graph.fileset import EntryType
+from lamella.graph.protocols import Tree
 from lamella.stacks.cargo.document import MANIFEST
 from lamella.stacks.cargo.lockfile import LOCK
 from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.places import is_below
 from lamella.stacks.cargo.staged import Loaded
 
-__all__ = ["kept_patterns", "package_patterns"]
+__all__ = ["kept_patterns", "package_patterns", "with_linked"]
 
 _DEV_FOLDERS = ("tests", "benches", "examples")
 
@@ -101,3 +103,19 @@ def kept_patterns(loaded: Loaded) -> tuple[str, ...]:
         found += [*_package(package), f"!{posixpath.join(package.directory, MANIFEST)}"]
         found.append(f"!{posixpath.join(package.directory, LOCK)}")
     return tuple(found)
+
+
+def with_linked(tree: Tree, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The patterns and what symbolic links among their files lead to inside the project.
+
+    A crate's ``README.md`` or ``LICENSE`` is often a link to the one of the workspace; what it leads to is read by the
+    compile, so it is an input like the link itself.
+    """
+    found, new = patterns, patterns
+    while new:
+        links = [entry for entry in tree.fileset(new) if entry.type is EntryType.SYMLINK]
+        targets = (posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.link)) for entry in links)
+        inside = {path for path in targets if not path.startswith(("/", "..")) and tree.exists(path)}
+        new = tuple(sorted(inside - set(found)))
+        found = (*found, *new)
+    return found

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from lamella.canonical import FrozenMap, digest_value
 from lamella.graph.definition import Definition, DefinitionBuilder
 from lamella.graph.facts import BaseFacts
-from lamella.graph.fileset import Entry, EntryType, FileSet, merkle_digest
 from lamella.graph.keys import key_parts
 from lamella.graph.op import ExecOp, HostOp, InlineOp, SourceOp
 from lamella.graph.protocols import HostTools, Tree
 from lamella.graph.vertex import Vertex
 from lamella.project.cells import Cell
 from lamella.project.lock import EMPTY_LOCK, Lock
-from lamella.project.spec import CargoSpec, LayerSpec
+from lamella.project.spec import CargoSpec, LayerSpec, Text
 from lamella.stacks.base import LowerContext, Lowered, NeededProduct, Rootfs
 from lamella.stacks.cargo import CargoStack
 
@@ -88,7 +87,7 @@ class Layer:
     """What a test varies beside the tree."""
 
     spec: CargoSpec = CargoSpec()  # noqa: RUF009 - frozen value
-    env: FrozenMap[str, str] = field(default_factory=FrozenMap)
+    env: FrozenMap[str, Text] = field(default_factory=FrozenMap)
     inputs: tuple[str, ...] = ()
     rootfs: str = "toolchain one"
     own_toolchain: bool = False
@@ -128,9 +127,3 @@ def lower(tree: Tree, layer: Layer, needs: tuple[NeededProduct, ...] = ()) -> Ou
     )
     lowered = CargoStack().lower(context)
     return Outcome(lowered, graph.build(), tree)
-
-
-def digest_of_files(files: dict[str, bytes]) -> str:
-    """Digest of plain files by path."""
-    entries = (Entry(path, EntryType.FILE, 0o644, size=len(data), digest=digest_value(data)) for path, data in files.items())
-    return merkle_digest(FileSet.of(entries))

@@ -151,7 +151,18 @@ def entry(name: str, version: str, *dependencies: str, own: bool = False, checks
 
 ENTRIES = {
     "app": entry(
-        "app", "0.3.0", "cc", "ext", "itoa", "macros", "serde_json", "shop-core", "tempfile", "uses-patched", "winapi", own=True
+        "app",
+        "0.3.0",
+        "cc",
+        "ext",
+        "itoa",
+        "macros",
+        "serde_json",
+        "shop-core",
+        "tempfile",
+        "uses-patched",
+        "winapi",
+        own=True,
     ),
     "cc": entry("cc", "1.2.0"),
     "ext": entry("ext", "2.0.0", "itoa", own=True),

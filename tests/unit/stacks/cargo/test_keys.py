@@ -3,6 +3,8 @@
 Every row starts from the same workspace and layer, changes one thing and says whose resolved key must differ.
 """
 
+# ruff: noqa: E501 - one row, one line
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """Reading, cutting and writing Cargo.lock; findings of a stale one."""
 
+# ruff: noqa: E501 - one row, one line
+
 from __future__ import annotations
 
 import pytest
@@ -51,10 +53,14 @@ def test_reachable_keeps_the_order_of_the_file_and_leaves_out_the_rest() -> None
 )
 def test_a_lock_that_cannot_be_used_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        lock = parse_lockfile(text.encode(), "sub/Cargo.lock")
-        lock.reachable(lock.packages)
+        _reach_all(text)
     assert "sub/Cargo.lock" in str(caught.value)
     assert caught.value.hint
+
+
+def _reach_all(text: str) -> None:
+    lock = parse_lockfile(text.encode(), "sub/Cargo.lock")
+    lock.reachable(lock.packages)
 
 
 def test_a_missing_lock_names_the_command_that_writes_it() -> None:

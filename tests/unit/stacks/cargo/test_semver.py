@@ -45,8 +45,9 @@ def test_what_a_requirement_takes(requirement: str, inside: tuple[str, ...], out
 
 
 def test_precedence_is_that_of_semver_section_11() -> None:
-    ordered = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0"]
-    assert sorted(reversed(ordered), key=lambda text: parse_version(text).sort_key()) == ordered
+    names = ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.1")
+    ordered = [*(f"1.0.0-{name}" for name in names), "1.0.0"]
+    assert sorted(ordered[::-1], key=lambda text: parse_version(text).sort_key()) == ordered
 
 
 @pytest.mark.parametrize("text", ["1.2", "v1.0.0", "1.0.0.0", "", "one"])
