@@ -28,6 +28,8 @@ _BYTES: dict[str, int] = {
     for unit, factor in ((f"{letter}B", 1000**power), (f"{letter}iB", 1024**power))
 } | {"B": 1}
 
+_SUITE = r"[a-z]+/[a-z0-9][a-z0-9.-]*(?:@\d{8}(?:T\d{6}Z)?)?"
+
 
 class FormatError(ValueError):
     """A string does not have its form; ``hint`` says what would."""
@@ -210,6 +212,13 @@ def _mount(text: str) -> str:
     return text
 
 
+def _bootstrap(text: str) -> str:
+    """``DISTRIBUTION/SUITE[@SNAPSHOT]``, the snapshot in full: ``@20260101`` is its first second."""
+    if not re.fullmatch(_SUITE, text):
+        raise FormatError(f"{text!r} is not a distribution and suite", 'write "debian/bookworm"')
+    return f"{text}T000000Z" if re.search(r"@\d{8}\Z", text) else text
+
+
 def _http_probe(text: str) -> str:
     if not re.fullmatch(r"(?::\d{1,5})?/[^\s\"'`$\\]*", text):
         raise FormatError(f"{text!r} is not a path to ask", 'write "/healthz" or ":8081/healthz"')
@@ -251,10 +260,11 @@ _ALL: tuple[Format, ...] = (
         r"(?:(?:cargo|npm|uv):)?@?[A-Za-z0-9][A-Za-z0-9._/-]*(?:@[A-Za-z0-9][A-Za-z0-9.+_-]*)?",
         "a tool like NAME, NAME@VERSION or cargo:NAME@VERSION",
     ),
-    _pattern(
+    _function(
         "bootstrap",
-        r"[a-z]+/[a-z0-9][a-z0-9.-]*(?:@\d{8}(?:T\d{6}Z)?)?",
-        "a distribution and suite like debian/bookworm, optionally with @YYYYMMDD",
+        "a distribution and suite like debian/bookworm, optionally with @YYYYMMDD or @YYYYMMDDTHHMMSSZ",
+        _bootstrap,
+        rf"^{_SUITE}$",
     ),
     _pattern("crate", r"[A-Za-z0-9_][A-Za-z0-9_-]*", "a crate, binary or profile name"),
     _pattern("feature", r"[A-Za-z0-9_][A-Za-z0-9_+.?/-]*", "a feature name"),

@@ -266,7 +266,10 @@ def _platform_value(name: str, platform: str) -> str:
 def _version_value(name: str, version: str | None) -> str:
     """``version``, or its first or second number."""
     if version is None:
-        raise TemplateError(f"{{{name}}} has no value: the project has no version", "set project.version")
+        raise TemplateError(
+            f"{{{name}}} has no value: no version is known",
+            "set project.version; for git:PATTERN the commit needs a tag that matches, or one before it",
+        )
     if name == "version":
         return version
     match = _VERSION.match(version)

@@ -44,15 +44,16 @@ def apt_commands(packages: tuple[str, ...]) -> tuple[Command, ...]:
 
 
 def bootstrap_vertex(context: LowerContext, name: str, platform: str, part: str = "") -> str:
-    """The vertex of a bootstrapped distribution, ``debian/bookworm``, pinned as the lock says."""
-    distribution, _, suite = name.partition("/")
+    """The vertex of a bootstrapped distribution, ``debian/bookworm[@SNAPSHOT]``, pinned as it or the lock says."""
+    plain, _, asked = name.partition("@")
+    distribution, _, suite = plain.partition("/")
     pin = context.lock.bootstraps.get(name)
     op = BootstrapOp(
         distribution=distribution,
         suite=suite,
         architecture=platform.split("/")[1],
         mirror=(pin.mirror or "") if pin else "",
-        snapshot=(pin.snapshot or "") if pin else "",
+        snapshot=asked or ((pin.snapshot or "") if pin else ""),
         include=("ca-certificates",),
     )
     return context.graph.add(Vertex(op, (), platform, platform, vertex_info(context.layer, part)))

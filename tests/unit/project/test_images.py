@@ -130,7 +130,7 @@ def test_a_prod_image_without_tags_has_the_version_if_there_is_one_and_latest(
 
 
 def test_a_written_version_tag_needs_a_version() -> None:
-    assert problems(WEB + "tags = ['{version}']\n") == ["10:9: {version} has no value: the project has no version"]
+    assert problems(WEB + "tags = ['{version}']\n") == ["10:9: {version} has no value: no version is known"]
     project = load(WEB.replace('name = "shop"\n', 'name = "shop"\nversion = "git:v*"\n') + "tags = ['v{major}']\n")
     cell = first_cell(project, "web", profile="prod")
     with pytest.raises(ConfigError, match="has no value"):

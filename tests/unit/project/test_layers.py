@@ -263,7 +263,7 @@ def test_unused_layers_are_checked_and_their_variables_need_no_value() -> None:
 
 def test_a_variable_without_a_value_is_an_error_where_it_stands() -> None:
     text = WEB.replace('version = "git:v*"\n', "") + "env = { A = '{version}' }\nrun = ['a']\n"
-    assert problems(text) == ["13:13: {version} has no value: the project has no version"]
+    assert problems(text) == ["13:13: {version} has no value: no version is known"]
     project = load(WEB + "run = ['a', '{commit}', '{minor}']\n")
     with pytest.raises(ConfigError) as caught:
         expand(project, cell=first_cell(project, "web"), facts=TemplateFacts(version="7"))

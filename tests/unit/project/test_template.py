@@ -79,8 +79,8 @@ def test_what_is_no_template(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{version}", "{version} has no value: the project has no version"),
-        ("{major}", "{major} has no value: the project has no version"),
+        ("{version}", "{version} has no value: no version is known"),
+        ("{major}", "{major} has no value: no version is known"),
         ("{commit}", "{commit} has no value here"),
         ("{date}", "{date} has no value here"),
         ("{cwd}", "{cwd} has no value here"),
