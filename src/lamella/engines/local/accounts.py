@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lamella.errors import ConfigError, HostileInputError, SandboxError
 from lamella.host.rooted import Rooted
 
-__all__ = ["Account", "drop_privileges", "user_ids"]
+__all__ = ["Account", "drop_privileges", "user_groups", "user_ids"]
 
 _LARGEST = 4 << 20
 _SETPRIV = ("/usr/bin/setpriv", "/bin/setpriv")
@@ -46,6 +46,17 @@ def user_ids(root: str, user: str) -> Account:
         if group:
             gid = _group_id(rooted, group)
     return Account(uid, gid, row[5] if row and row[5] else "/")
+
+
+def user_groups(root: str, user: str) -> tuple[int, ...]:
+    """Numbers of the further groups that group(5) below ``root`` names a user in; none when a group was given."""
+    name, colon, _ = user.partition(":")
+    if colon:
+        return ()
+    with Rooted(root) as rooted:
+        names = {row[0] for row in _rows(rooted, "etc/passwd", 6) if name in (row[0], row[2])}
+        rows = _rows(rooted, "etc/group", 4)
+    return tuple(sorted({int(row[2]) for row in rows if names & set(row[3].split(","))}))
 
 
 def _group_id(rooted: Rooted, group: str) -> int:

@@ -150,6 +150,11 @@ class _Agent:
 
                 job = from_plain(request.job, StepJob)
                 return {"code": run_shell(job, self._sandbox, rootless=rootless)}
+            case "container":
+                from lamella.engines.local.container import ContainerJob, run_container
+
+                container = from_plain(request.job, ContainerJob)
+                return {"code": run_container(container, self._sandbox, cancelled, rootless=rootless)}
             case "bootstrap":
                 from lamella.engines.local.bootstrap import run_bootstrap
 

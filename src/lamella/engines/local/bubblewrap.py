@@ -31,7 +31,8 @@ class BubblewrapCall:
     ``network`` shares the host's network, else the step has only a loopback of its own. ``masked`` are those of
     ``MASKED`` that this kernel has. ``seccomp_fd``, ``info_fd`` and ``block_fd`` are inherited descriptors:
     the filter, where the process id is written, and what is waited for before the command starts; -1 for none.
-    ``terminal`` keeps the caller's terminal and session, for a shell.
+    ``terminal`` keeps the caller's terminal and session, for a shell. ``shown`` are (host path, path inside) pairs
+    that are mounted read-only on top, below ``/dev`` or on directories that are there.
     """
 
     root: str
@@ -44,6 +45,7 @@ class BubblewrapCall:
     info_fd: int = -1
     block_fd: int = -1
     terminal: bool = False
+    shown: tuple[tuple[str, str], ...] = ()
 
 
 def bubblewrap_argv(call: BubblewrapCall, program: str = "bwrap") -> tuple[str, ...]:
@@ -51,6 +53,8 @@ def bubblewrap_argv(call: BubblewrapCall, program: str = "bwrap") -> tuple[str, 
     argv = [program, "--bind", call.root, "/", "--dev", "/dev", "--proc", "/proc"]
     for path in call.masked:
         argv += ["--ro-bind", "/dev/null", path]
+    for source, target in call.shown:
+        argv += ["--ro-bind", source, target]
     argv += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", call.hostname]
     if not call.network:
         argv.append("--unshare-net")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -16,9 +16,9 @@ from lamella.engines.local.limits import ControlGroup, limit_argv
 from lamella.engines.local.seccomp import program
 from lamella.errors import SandboxError
 from lamella.host.probes import machine
-from lamella.process import OnChunk, run, run_inherited, which
+from lamella.process import OnChunk, Process, run, run_inherited, spawn, which
 
-__all__ = ["Ended", "Sandbox"]
+__all__ = ["Ended", "Sandbox", "Started"]
 
 _COMPLAINT = b"bwrap: "
 _NOT_STARTED = b"bwrap: execvp "
@@ -30,6 +30,14 @@ class Ended:
 
     code: int
     missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A program that runs: bubblewrap's process, and the id of the sandbox's first process (0: it never came up)."""
+
+    process: Process
+    child: int
 
 
 class Sandbox:
@@ -95,6 +103,34 @@ class Sandbox:
             starter.join()
         _wait_gone(starter.child)
         return complaint.judge(done.code)
+
+    @contextmanager
+    def start(
+        self, call: BubblewrapCall, *, env: Mapping[str, str], group: ControlGroup | None = None
+    ) -> Iterator[Started]:
+        """Starts a program that runs on, with this process's own standard output and error; the block ends it.
+
+        With ``call.terminal`` it has the standard input and the terminal too.
+        """
+        with _Handles(self._filter) as handles:
+            full = replace(
+                call,
+                masked=self._masked,
+                seccomp_fd=handles.filter,
+                info_fd=handles.info[1],
+                block_fd=handles.block[0],
+            )
+            starter = _Starter(handles, group)
+            starter.start()
+            inherited = (handles.filter, handles.info[1], handles.block[0])
+            argv = bubblewrap_argv(full, self._bwrap)
+            with spawn(
+                argv, env=env, stdout=1, stderr=2, pass_fds=inherited, terminal=call.terminal, error=SandboxError
+            ) as process:
+                handles.close_info()
+                starter.join()
+                yield Started(process, starter.child)
+        _wait_gone(starter.child)
 
     def shell(self, root: str, argv: tuple[str, ...], *, env: Mapping[str, str], cwd: str, network: bool) -> int:
         """The same with this process's own terminal; gives the exit status."""
