@@ -83,7 +83,7 @@ LAYER = HEAD + "[layer.x]\n"  # what follows begins in line 5
         ),
         (HEAD + "[image.a.defaults.values]\na = [inf]\n", ["5:6: image.a.defaults.values.a: inf cannot stand here"]),
         # templates
-        (LAYER + "from = 'debian:{versoin}'\n", ["5:8: layer.x.from: there is no variable {versoin}"]),
+        (LAYER + "from = 'debian:{verzion}'\n", ["5:8: layer.x.from: there is no variable {verzion}"]),
         (LAYER + "from = 'debian:{args.suite}'\n", ["5:8: layer.x.from: there is no argument 'suite'"]),
         (LAYER + "run = ['sh', '-c', 'echo ${HOME} }']\n", ["5:20: layer.x.run: there is no variable {HOME}"]),
         (LAYER + "run = ['a { b']\n", ["5:8: layer.x.run: '{' opens a variable that is not closed"]),
@@ -122,7 +122,7 @@ LAYER = HEAD + "[layer.x]\n"  # what follows begins in line 5
         (HEAD + "[axes]\na = ['b|c']\n", ["5:6: axes.a: 'b|c' is not an axis value"]),
         (HEAD + "[axes]\na = 'b'\n", ["5:5: axes.a: an array of strings is expected, not a string"]),
         (HEAD + "[axes]\nplatform = ['amd64']\n", ["5:13: axes.platform: 'amd64' is not how this platform is written"]),
-        (HEAD + "[cells]\nexclude = [{ acelerator = 'x' }]\n", ["5:14: cells.exclude: there is no axis 'acelerator'"]),
+        (HEAD + "[cells]\nexclude = [{ acceleratr = 'x' }]\n", ["5:14: cells.exclude: there is no axis 'acceleratr'"]),
         (
             HEAD + "[cells]\nexclude = [{ profile = ['dev', 'x'] }]\n",
             ["5:32: cells.exclude: axis profile has no value 'x'"],
@@ -145,7 +145,7 @@ def test_a_rule_and_its_place(text: str, expected: list[str]) -> None:
         (LAYER + "form = 'debian'\n", "did you mean 'from'?"),
         (LAYER + "bin = 'x'\n", "it belongs into layer.x.cargo"),
         (LAYER + "when.flavor.a.from = 'x'\n", "known: platform, profile"),
-        (LAYER + "from = 'debian:{versoin}'\n", "did you mean 'version'?; write '{{' for a brace"),
+        (LAYER + "from = 'debian:{verzion}'\n", "did you mean 'version'?; write '{{' for a brace"),
         (LAYER + "from = 'debian:{args.suite}'\n", "declare suite under [args]"),
         (LAYER + "missing = 'biuld'\n", "did you mean 'build'?"),
         (LAYER + "env = { PORT = 8080 }\n", 'write it in quotes: "8080"'),

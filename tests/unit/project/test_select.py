@@ -97,7 +97,7 @@ def test_images_that_were_not_asked_for_may_have_no_such_cell() -> None:
     ("letter", "images", "only", "platforms", "message", "hint"),
     [
         ("B", ["dsek"], {}, [], "there is no image 'dsek' in B-variants.toml", "did you mean 'desk'?"),
-        ("B", [], {"acelerator": ["cpu"]}, [], "there is no axis 'acelerator'", "did you mean 'accelerator'?"),
+        ("B", [], {"acceleratr": ["cpu"]}, [], "there is no axis 'acceleratr'", "did you mean 'accelerator'?"),
         ("B", [], {"accelerator": ["cdua"]}, [], "axis accelerator has no value 'cdua'", "did you mean 'cuda'?"),
         ("B", [], {"profile": ["test"]}, [], "axis profile has no value 'test'", "known: dev, prod"),
         ("B", [], {}, ["linux/s390x"], "axis platform has no value 'linux/s390x'", "known: linux/amd64, linux/arm64"),
