@@ -366,12 +366,13 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """fsync(2) of a directory: names given in it survive a power loss."""
-    fd = os.open(path, _DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    """fsync(2) of a directory: names given in it survive a power loss. Raises ResourceError when that fails."""
+    with disk_errors("syncing a directory", path):
+        fd = os.open(path, _DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def sync_file_system(path: Path) -> None:

@@ -55,8 +55,8 @@ def collect(parts: Parts, policy: GcPolicy, *, dry_run: bool = False) -> GcRepor
             )
             wanted = decide(stock, policy, context.clock.now())
             if not dry_run:
-                _take(context, wanted)
                 _drop_variants(context, surveyor, {r.id for r in wanted if r.kind == "blob"})
+                _take(context, wanted)
         busy = () if dry_run else _remove_mutable(parts, wanted)
         removed = tuple(removal for removal in wanted if removal not in busy)
         if not dry_run:
@@ -69,7 +69,7 @@ def collect(parts: Parts, policy: GcPolicy, *, dry_run: bool = False) -> GcRepor
 
 
 def _take(context: Context, wanted: Iterable[Removal]) -> None:
-    """Records, then snapshots, then blobs: whatever moment a crash comes, nothing points to what is gone."""
+    """Records, then snapshots, then blobs: at whatever moment a crash comes, nothing points to what is gone."""
     place = {"record": context.layout.record, "snapshot": context.layout.snapshot, "blob": context.layout.blob}
     for removal in wanted:
         if removal.kind in place:
@@ -77,7 +77,7 @@ def _take(context: Context, wanted: Iterable[Removal]) -> None:
 
 
 def _drop_variants(context: Context, surveyor: Surveyor, gone: set[str]) -> None:
-    """Variants whose blobs went. A crash before this leaves some that are misses, for the next repair."""
+    """Variants whose blobs go, or went with a crash before."""
     for diff_id, named in surveyor.variants().items():
         folder = context.layout.variants(diff_id)
         for name, digest in named:

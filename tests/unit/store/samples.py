@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lamella.canonical import digest_bytes
+from lamella.commit import disk_errors
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.graph.keys import KeyParts
 from lamella.graph.record import LayerResult, Record, Result
@@ -42,8 +43,9 @@ def put_product(store: Store, files: dict[str, bytes]) -> Snapshot:
     """Files as a product: snapshot named by its file set's digest, and the file set as a blob."""
     fileset = fileset_of(files)
     with store.snapshots.stage() as staged:
-        for path, data in files.items():
-            (staged.path / path).write_bytes(data)
+        with disk_errors("filling a snapshot", staged.path):
+            for path, data in files.items():
+                (staged.path / path).write_bytes(data)
         snapshot = staged.commit(fileset.digest, fileset)
     store.blobs.put_bytes(fileset.to_bytes())
     return snapshot
