@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -271,7 +271,7 @@ class Rooted:
 
     def walk(
         self, path: str = "", *, depth: int = DEPTH_LIMIT, enter: Callable[[Found], bool] | None = None
-    ) -> Iterator[Found]:
+    ) -> Generator[Found, None, None]:
         """Everything below ``path``, parents before children, names of a directory in order; no link is followed.
 
         Directories that ``enter`` says no to are found, but not what is in them. Raises HostileInputError below
