@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lamella.errors import ConfigError
@@ -15,7 +16,7 @@ from lamella.project.load import parse_project
 from lamella.project.projectfile import ProjectFile
 from lamella.project.select import select_cells
 from lamella.project.spec import DefaultsSpec, RunSpec
-from tests.unit.project.project_files import problems
+from tests.unit.project.project_files import EXAMPLES, problems
 
 PIECES = st.sampled_from(
     [
@@ -150,3 +151,41 @@ def test_a_value_with_thousands_of_problems_is_told_in_one_run() -> None:
         parse_project(f'[project]\nschema = 1\nname = "x"\n{lines}'.encode(), file="f")
     assert len(caught.value.problems) == 2000
     assert str(caught.value) == "2000 problems in the configuration"
+
+
+VALUES = [
+    "3",
+    "true",
+    '"x"',
+    "[]",
+    "{}",
+    '["a"]',
+    "{ a = 1 }",
+    '[{ a = "b" }]',
+    "1979-05-27",
+    '"{version}"',
+    '"{base.X}"',
+]
+WORDS = ["x", "dev", "base", "app", "when", "add", "cuda", "cargo", "layers", "needs"]
+
+
+@settings(max_examples=150)
+@given(st.sampled_from("ABCDE"), st.data())
+def test_a_damaged_file_is_a_project_or_has_problems_with_places(letter: str, data: st.DataObject) -> None:
+    (path,) = EXAMPLES.glob(f"{letter}-*.toml")
+    lines = path.read_text().splitlines()
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        change = data.draw(st.sampled_from(["drop", "value", "word"]))
+        if change == "drop":
+            del lines[at]
+        elif change == "value" and "=" in lines[at]:
+            lines[at] = lines[at].partition("=")[0] + "= " + data.draw(st.sampled_from(VALUES))
+        elif words := re.findall(r"\w+", lines[at]):
+            lines[at] = lines[at].replace(data.draw(st.sampled_from(words)), data.draw(st.sampled_from(WORDS)), 1)
+    project = attempt("\n".join(lines).encode())
+    if isinstance(project, ConfigError):
+        assert project.problems
+        assert all(item.line > 0 and item.column > 0 and item.message for item in project.problems)
+    else:
+        assert project.cells() or not project.images
