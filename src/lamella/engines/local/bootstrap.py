@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from lamella.engines.local.environment import STEP_BASE
 from lamella.engines.local.jobs import BootstrapJob
+from lamella.engines.local.mounts import Overlay, mount_overlay, unmount_all
 from lamella.engines.local.values import RunnerSettings
 from lamella.errors import ConfigError, SandboxError, StepError
 from lamella.graph.op import BootstrapOp
@@ -173,12 +174,35 @@ def prepare(op: BootstrapOp, settings: RunnerSettings, target: str) -> tuple[tup
 
 
 def run_bootstrap(
-    job: BootstrapJob, env: Mapping[str, str], emit: Any, cancelled: Event, *, rootless: bool
+    job: BootstrapJob, env: Mapping[str, str], emit: Callable[[int, str], None], cancelled: Event, *, rootless: bool
 ) -> dict[str, Any]:
-    """Runs mmdebstrap in the helper, in process ids of its own, and brings the result into its lasting form."""
+    """Runs mmdebstrap in the helper, in process ids of its own, and brings the result into its lasting form.
+
+    It writes through an overlay that leaves out syncs: dpkg asks for one per file, the commit does one for all.
+    """
     from lamella.engines.local.packages import dpkg_set
     from lamella.layers.snapshot import scan_upper
 
+    folder = Path(job.folder)
+    for name in ("lower", "work", "merged"):
+        (folder / name).mkdir(mode=0o755)
+    overlay = Overlay("/", (str(folder / "lower"),), job.result, str(folder / "work"))
+    mount_overlay(overlay, str(folder / "merged"), rootless=rootless)
+    try:
+        _mmdebstrap(job, env, emit, cancelled)
+    finally:
+        unmount_all(str(folder / "merged"))
+    with Rooted(job.result, links=False) as root:
+        normalise_debian(root)
+        packages = dpkg_set(root)
+    (folder / "fileset").write_bytes(scan_upper(job.result, ()).to_bytes())
+    (folder / "packages").write_bytes(packages)
+    with Rooted(folder, links=False) as home:
+        home.remove_tree("work")
+    return {"fileset": str(folder / "fileset"), "packages": str(folder / "packages")}
+
+
+def _mmdebstrap(job: BootstrapJob, env: Mapping[str, str], emit: Callable[[int, str], None], cancelled: Event) -> None:
     bwrap, mmdebstrap = which("bwrap", env), which("mmdebstrap", env)
     if mmdebstrap is None or bwrap is None:
         raise SandboxError("mmdebstrap is not installed", hint="as root: apt-get install mmdebstrap")
@@ -195,13 +219,6 @@ def run_bootstrap(
         raise StepError("the bootstrap was cancelled")
     if done.code:
         raise StepError(f"mmdebstrap ended with exit status {done.code}")
-    with Rooted(job.result, links=False) as root:
-        normalise_debian(root)
-        packages = dpkg_set(root)
-    folder = Path(job.folder)
-    (folder / "fileset").write_bytes(scan_upper(job.result, ()).to_bytes())
-    (folder / "packages").write_bytes(packages)
-    return {"fileset": str(folder / "fileset"), "packages": str(folder / "packages")}
 
 
 def normalise_debian(root: Rooted) -> None:

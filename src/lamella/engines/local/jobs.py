@@ -157,7 +157,7 @@ class StepReply:
 
 @dataclass(frozen=True, slots=True)
 class BootstrapJob:
-    """A bootstrap with mmdebstrap(1): ``arguments`` go between the program and the target."""
+    """A bootstrap with mmdebstrap(1). ``arguments`` name ``<folder>/merged`` as the target."""
 
     folder: str
     result: str

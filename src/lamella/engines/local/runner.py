@@ -138,7 +138,7 @@ class LocalRunner:
 
         _check_platform(spec.platform)
         with self._store.snapshots.stage() as staged, StepLog(self._store, spec.name, spec.key, on_line) as log:
-            arguments, env = prepare(spec.op, self._settings, str(staged.path))
+            arguments, env = prepare(spec.op, self._settings, str(staged.folder / "merged"))
             job = BootstrapJob(str(staged.folder), str(staged.path), arguments, env)
             try:
                 reply = self._call("bootstrap", job, log.line, cancelled)

@@ -11,7 +11,6 @@ from typing import Self
 
 from lamella.engines.local.values import BootstrapSpec, OnLine, StepSpec
 from lamella.errors import LamellaError
-from lamella.oci.digest import short_digest
 from lamella.store.store import Store
 
 __all__ = ["StepLog"]
@@ -57,7 +56,7 @@ class StepLog:
         details = (
             *error.details,
             *(f"  {line}" for line in self._tail),
-            f"key: {short_digest(spec.key)}",
+            f"key: {spec.key}",
             f"log: {self.path}",
         )
         return type(error)(error.message, hint=error.hint, details=details)

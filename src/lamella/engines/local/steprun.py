@@ -185,14 +185,15 @@ def _copy_outputs(job: StepJob, root: StepRoot) -> None:
 def _written(job: StepJob, root: StepRoot) -> tuple[str, ...]:
     """Absolute paths below binds that the step wrote: neither scratch, nor an output, nor a place for a mount."""
     is_scratch = compile_patterns(job.scratch)
-    excused = tuple(output.source.rstrip("/") for output in job.outputs) + root.places
+    outputs = tuple(output.source.rstrip("/") for output in job.outputs)
     found: list[str] = []
-    for staged in root.overlays:
-        prefix = staged.target.rstrip("/")
+    for overlay in root.overlays:
+        excused = (*outputs, *(place for place in root.places if place.startswith(f"{overlay.target}/")))
 
-        def is_allowed(path: str, prefix: str = prefix) -> bool:
-            full = f"{prefix}/{path}"
+        def is_allowed(path: str, target: str = overlay.target, excused: tuple[str, ...] = excused) -> bool:
+            full = f"{target}/{path}"
             return is_scratch(path) or any(full == one or full.startswith(f"{one}/") for one in excused)
 
-        found += [f"{prefix}/{path}" for path in written_paths(staged.upper, staged.lowers[0], is_allowed)]
+        paths = written_paths(overlay.upper, overlay.lowers[0], is_allowed)
+        found += [f"{overlay.target}/{path}" for path in paths]
     return tuple(found)
