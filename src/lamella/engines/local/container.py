@@ -66,8 +66,9 @@ class ContainerBind:
 class ContainerJob:
     """One container. ``folder`` is private to it; ``lowers`` are unpacked layers, lowest first.
 
-    ``memory`` in bytes and ``processes`` are limits, 0: none. ``stop`` is the signal that asks the program to end,
-    after ``grace`` seconds it is killed. ``terminal`` gives it this terminal and standard input.
+    Without ``network`` it has a loopback of its own only. ``memory`` in bytes and ``processes`` are limits, 0: none.
+    ``stop`` is the signal that asks the program to end, after ``grace`` seconds it is killed. ``terminal`` gives it
+    this terminal and standard input.
     """
 
     folder: str
@@ -79,6 +80,7 @@ class ContainerJob:
     binds: tuple[ContainerBind, ...] = ()
     tmpfs: tuple[str, ...] = ()
     read_only: bool = False
+    network: bool = True
     hostname: str = "lamella"
     memory: int = 0
     processes: int = 0
@@ -98,14 +100,14 @@ def run_container(job: ContainerJob, sandbox: Sandbox, cancelled: Event, *, root
             limits = () if group else limit_argv(job.memory, job.processes, which("prlimit"))
             if limits:
                 raise SandboxError(
-                    "a memory limit for the whole container needs a control group, which only root may make here",
+                    "a memory limit for a whole container needs a control group, which cannot be made here",
                     hint="leave out --memory, become root, or use --engine docker",
                 )
             call = BubblewrapCall(
                 root.merged,
                 (*prefix, *job.argv),
                 root.working_directory(account),
-                network=True,
+                network=job.network,
                 hostname=job.hostname,
                 terminal=job.terminal,
                 shown=(*((path, path) for path in ("/sys",) if os.path.isdir(path)), *shown),
