@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -40,6 +40,23 @@ class FrozenMap(Mapping[K, V]):
 
     def __getitem__(self, key: K) -> V:
         return self._data[key]
+
+    # Mapping's mixin methods go through __getitem__; loading a project spends most of its time in these.
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._data
+
+    def items(self) -> ItemsView[K, V]:
+        """Pairs, in insertion order."""
+        return self._data.items()
+
+    def keys(self) -> KeysView[K]:
+        """Keys, in insertion order."""
+        return self._data.keys()
+
+    def values(self) -> ValuesView[V]:
+        """Values, in insertion order."""
+        return self._data.values()
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._data)

@@ -13,26 +13,27 @@ __all__ = ["find_variant", "layer_variant"]
 
 
 def find_variant(store: Store, diff_id: str, compressor: str = "") -> Descriptor | None:
-    """A stored form of a layer: the wanted compressor's, or with an empty name any, gzip first."""
+    """A stored form of a layer: the wanted compressor's, or with an empty name any compressed one, gzip first."""
     known = store.variants.of(diff_id)
-    wanted = (compressor,) if compressor else ("gzip", "zstd", "none")
+    wanted = (compressor,) if compressor else ("gzip", "zstd")
     for name in wanted:
         for variant in known:
             if variant.compressor == name or (name == "gzip" and "gzip" in variant.descriptor.media_type):
                 return variant.descriptor
-    return known[0].descriptor if known and not compressor else None
+    return None
 
 
 def layer_variant(store: Store, diff_id: str, compressor: str = "") -> Descriptor:
     """As :func:`find_variant`, compressing anew from another form when it must.
 
-    Base layers keep their original bytes unless another compressor is asked for. Raises IntegrityError when no
-    form of the layer is in the store.
+    Base layers keep their original bytes unless another compressor is asked for; what has no compressed form yet
+    becomes gzip, which every reader knows. Raises IntegrityError when no form of the layer is in the store.
     """
     found = find_variant(store, diff_id, compressor)
     if found is not None:
         return found
-    source = find_variant(store, diff_id)
+    compressor = compressor or "gzip"
+    source = find_variant(store, diff_id, "none") or find_variant(store, diff_id)
     if source is None:
         raise IntegrityError(
             f"no blob of layer {short_digest(diff_id)} is in the store",

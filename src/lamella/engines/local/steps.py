@@ -33,7 +33,9 @@ from lamella.graph.op import BootstrapOp, ExecOp, HostOp, ImageOp, InlineOp, Scr
 from lamella.graph.protocols import Clock, Host
 from lamella.graph.record import LayerResult, Result
 from lamella.layers.content import bytes_content
+from lamella.oci import media
 from lamella.oci.config import RuntimeConfig
+from lamella.oci.manifest import Descriptor
 from lamella.planning.walk import inline_fileset
 from lamella.stacks.base import Stack, StepOutputs
 from lamella.stacks.toolchain import BASE_PATH
@@ -219,7 +221,10 @@ class StepMaker:
         if not result.snapshot:
             return ()
         below = rootfs_chain(work, work.vertex.inputs[0].vertex) if work.vertex.inputs else Chain()
-        return (self.runner.export_layer(result.snapshot, below),)
+        layer = self.runner.export_layer(result.snapshot, below)
+        described = Descriptor(media.LAYER_TAR, layer.diff_id, layer.size)
+        self.store.variants.put(layer.diff_id, "none", 0, described)
+        return (layer,)
 
 
 def _wrote(outcome: StepOutcome, work: Work) -> tuple[str, ...]:

@@ -1,0 +1,109 @@
+"""Puts the embedded engine together from its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamella.engines.executor.executor import FileExecutor, with_filesets
+from lamella.engines.executor.fetching import Fetcher
+from lamella.engines.executor.layers import LayerWriter
+from lamella.engines.executor.products import Products
+from lamella.engines.local.runner import LocalRunner
+from lamella.engines.local.solver import EngineParts, LocalEngine
+from lamella.engines.local.steps import StepMaker
+from lamella.engines.local.values import LayerBlob, RunnerSettings
+from lamella.engines.work import Made, Maker, Work
+from lamella.graph.record import LayerResult
+from lamella.graph.vertex import Vertex, executes
+from lamella.graph.op import ImageOp
+from lamella.images.variants import layer_variant
+from lamella.sources.wheels import UvResolver
+from lamella.stacks.table import StackTable
+
+if TYPE_CHECKING:
+    from lamella.api.session import Session, SessionOptions
+
+__all__ = ["make_local_engine", "make_runner", "make_step_maker", "probe_sandbox"]
+
+
+def runner_settings(options: SessionOptions, memory: int = 0) -> RunnerSettings:
+    """What steps get of the session's options."""
+    return RunnerSettings(
+        env=options.environ,
+        ca_bundle=options.ca_bundle,
+        memory=memory,
+        snapshot_mirror=options.snapshot_mirror,
+    )
+
+
+def make_runner(options: SessionOptions, session: Session, memory: int = 0) -> LocalRunner:
+    """A step runner over the session's store."""
+    return LocalRunner(session.store, runner_settings(options, memory))
+
+
+def probe_sandbox(options: SessionOptions) -> None:
+    """Starts the sandbox once; raises SandboxError with reason and remedy."""
+    from lamella.api.session import open_store
+
+    with open_store(options) as store:
+        runner = LocalRunner(store, runner_settings(options))
+        try:
+            runner.probe()
+        finally:
+            runner.close()
+
+
+def make_step_maker(session: Session, runner: LocalRunner) -> StepMaker:
+    """The maker of executing vertices and bases."""
+    from lamella.api.bases import BasePuller
+
+    products = Products(session.store, _roots(session))
+    bases = BasePuller(session.store, session.root, session.options, session.clock)
+    return StepMaker(session.store, runner, products, bases, StackTable(), session.clock, session.host)
+
+
+def make_local_engine(session: Session) -> LocalEngine:
+    """The embedded engine of a session. Helpers start with the first step."""
+    from lamella.api.downloads import StoreDownloader
+
+    store = session.store
+    runner = make_runner(session.options, session)
+    store.set_remover(lambda path: runner.remove((path,)))
+    steps = make_step_maker(session, runner)
+    downloader = StoreDownloader(store, session.options)
+    locator = UvResolver(session.options.environ, offline=session.options.offline)
+    fetcher = Fetcher(store, downloader, locator, session.clock)
+    epoch = session.options.environ.get("SOURCE_DATE_EPOCH") or ""
+    writer = LayerWriter(store, mtime=int(epoch) if epoch.isdigit() else 0)
+
+    def unpack(layer: LayerResult) -> str:
+        blob = layer_variant(store, layer.diff_id)
+        described = LayerBlob(blob.digest, blob.size, blob.media_type, layer.diff_id)
+        return runner.unpack_layers((described,))[0].diff_id
+
+    files = FileExecutor(store, steps.products, writer, fetcher, unpack)
+
+    step_maker, file_maker = _Noting(steps, session), _Noting(files, session)
+
+    def choose(vertex: Vertex) -> Maker:
+        return step_maker if executes(vertex) or isinstance(vertex.op, ImageOp) else file_maker
+
+    parts = EngineParts(store, session.tree, session.host, session.clock, choose, steps.export, runner.close)
+    return LocalEngine(parts)
+
+
+def _roots(session: Session) -> dict[str, Path]:
+    return {"": session.tree.root(), **{name: session.tree.root(name) for name in session.contexts}}
+
+
+class _Noting:
+    """A maker that keeps the file sets of source inputs with what another one made."""
+
+    def __init__(self, maker: Maker, session: Session) -> None:
+        self._maker = maker
+        self._store = session.store
+
+    def make(self, work: Work) -> Made:
+        """Makes one vertex."""
+        return with_filesets(self._maker.make(work), work, self._store)
