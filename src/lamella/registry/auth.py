@@ -1,0 +1,197 @@
+"""Who we are to a registry: challenges, tokens, and where credentials may go (RELIABILITY R5).
+
+A credential belongs to the registry it was stored for. It goes to that registry, or to the realm which that registry
+names over HTTPS; a private address or plain HTTP is a realm only when the registry itself is such a host, or when the
+user said so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from lamella.errors import AuthError, RegistryError
+from lamella.registry.credentials import Credential
+from lamella.registry.hosts import RegistrySettings, Repository, is_loopback, is_private
+from lamella.transport.client import Client, Response
+
+__all__ = ["Authorizer", "Challenge", "parse_challenges"]
+
+_TOKEN_LIMIT = 64 * 1024
+_SHORTEST = 60.0
+"""Seconds that a token lives when the service does not say (distribution, token authentication)."""
+_MARGIN = 10.0
+
+_PARAMETER = re.compile(r"""\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))""")
+_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9-]*)(?=\s|$)(?!\s*=)")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One challenge of a WWW-Authenticate header: scheme in lower case and its parameters."""
+
+    scheme: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def get(self, name: str) -> str:
+        """A parameter, empty when it is not there."""
+        return dict(self.parameters).get(name, "")
+
+
+def parse_challenges(header: str) -> tuple[Challenge, ...]:
+    """The challenges of a WWW-Authenticate header (RFC 9110, 11.6.1); what cannot be read ends the list."""
+    found: list[Challenge] = []
+    at = 0
+    while scheme := _SCHEME.match(header, at):
+        at = scheme.end()
+        parameters: list[tuple[str, str]] = []
+        while pair := _PARAMETER.match(header, at):
+            value = re.sub(r"\\(.)", r"\1", pair[2]) if pair[2] is not None else pair[3]
+            parameters.append((pair[1].lower(), value))
+            at = pair.end()
+        found.append(Challenge(scheme[1].lower(), tuple(parameters)))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Token:
+    value: str
+    until: float
+
+    def __repr__(self) -> str:
+        return "_Token([hidden])"
+
+
+class Authorizer:
+    """Answers challenges. Tokens are kept by (registry, scope) and never shown. Thread-safe."""
+
+    def __init__(
+        self, http: Client, settings: RegistrySettings, credentials: Callable[[str], Credential | None]
+    ) -> None:
+        self._http = http
+        self._settings = settings
+        self._credentials = credentials
+        self._tokens: dict[tuple[str, str], _Token] = {}
+        self._basic: set[str] = set()
+        self._lock = threading.Lock()
+
+    def headers(self, repository: Repository, scope: str) -> dict[str, str]:
+        """What a request to the registry carries: nothing before it was challenged."""
+        with self._lock:
+            token = self._tokens.get((repository.host, scope))
+            basic = repository.host in self._basic
+        if token is not None and token.until > self._http.timing.monotonic():
+            return {"Authorization": f"Bearer {token.value}"}
+        credential = self._credentials(repository.registry) if basic else None
+        return {"Authorization": credential.basic} if credential is not None else {}
+
+    def answer(self, repository: Repository, scope: str, refusal: Response, sent: Mapping[str, str]) -> None:
+        """Gets what a 401 answer asks for, so that the request, made with the headers ``sent``, can be made again.
+
+        Raises AuthError when there is nothing to offer, or what was offered was refused; RegistryError when the
+        token service does not answer.
+        """
+        if urlsplit(refusal.url)[:2] != urlsplit(repository.api)[:2]:  # a redirect led away; its wishes are not ours
+            raise refusal.failure(f"pulling {repository.name}", kind=AuthError)
+        challenges = {challenge.scheme: challenge for challenge in parse_challenges(_header(refusal))}
+        credential = self._credentials(repository.registry)
+        if "bearer" in challenges:
+            challenge = challenges["bearer"]
+            wanted = _pull_only(challenge.get("scope")) or scope
+            token = self._fetch_token(repository, challenge, wanted, credential)
+            with self._lock:
+                self._tokens[repository.host, scope] = token
+        elif "basic" not in challenges:
+            raise refusal.failure(f"pulling {repository.name}", kind=AuthError)
+        elif credential is None or not credential.password:
+            raise AuthError(
+                f"{repository.registry} wants a user name and password, and none is stored for it",
+                hint=f"run: docker login {repository.registry}",
+            )
+        elif sent.get("Authorization") == credential.basic:
+            raise self._refused(repository, refusal)
+        else:
+            with self._lock:
+                self._basic.add(repository.host)
+
+    def _refused(self, repository: Repository, refusal: Response) -> AuthError:
+        said = refusal.failure(f"the stored credentials of {repository.registry} are refused", kind=AuthError)
+        return AuthError(said.message, hint=f"run: docker login {repository.registry}")
+
+    def _fetch_token(
+        self, repository: Repository, challenge: Challenge, scope: str, credential: Credential | None
+    ) -> _Token:
+        realm = self._checked_realm(repository, challenge.get("realm"))
+        service = challenge.get("service")
+        what = f"asking {urlsplit(realm).netloc} for a token to pull {repository.name}"
+        if credential is not None and credential.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "service": service,
+                "scope": scope,
+                "client_id": "lamella",
+                "refresh_token": credential.identity_token,
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._http.request(
+                "POST", realm, headers=headers, body=urlencode(form).encode(), limit=_TOKEN_LIMIT
+            )
+        else:
+            query = urlencode([(name, value) for name, value in (("service", service), ("scope", scope)) if value])
+            url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
+            sent = {"Authorization": credential.basic} if credential is not None else {}
+            answer = self._http.request("GET", url, headers=sent, limit=_TOKEN_LIMIT)
+        if answer.status in (400, 401, 403):
+            hint = f"run: docker login {repository.registry}"
+            raise answer.failure(what, hint=hint, kind=AuthError)
+        if answer.status != 200:
+            raise answer.failure(what)
+        return self._token_of(answer, what)
+
+    def _token_of(self, answer: Response, what: str) -> _Token:
+        """The token of an answer (distribution, "Token Authentication Specification")."""
+        try:
+            document = json.loads(answer.body)
+            value = document.get("token") or document.get("access_token") or ""
+            seconds = float(document.get("expires_in") or _SHORTEST)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            value, seconds = "", 0.0
+        if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise RegistryError(f"{what}: the answer holds no token")
+        return _Token(value, self._http.timing.monotonic() + max(1.0, seconds - _MARGIN))
+
+    def _checked_realm(self, repository: Repository, realm: str) -> str:
+        """The realm when credentials may go there; raises AuthError otherwise."""
+        try:
+            parts = urlsplit(realm)
+            host, name = parts.netloc, parts.hostname
+        except ValueError:
+            host, name = "", None
+        if not name or parts.scheme not in ("http", "https") or "@" in host:
+            raise AuthError(f"{repository.host} names {realm[:80]!r} as its token service, which is not a URL")
+        own = urlsplit(repository.api)
+        if host in self._settings.realms or (parts.scheme, host) == (own.scheme, own.netloc):
+            return realm
+        if is_loopback(repository.host) and is_loopback(host):
+            return realm
+        if parts.scheme != "https" or is_private(host):
+            why = "plain HTTP" if parts.scheme != "https" else "a private address"
+            raise AuthError(
+                f"{repository.host} names {host} as its token service, which is {why}: credentials do not go there",
+                hint=f"if that is right, add {host} to the trusted realms",
+            )
+        return realm
+
+
+def _pull_only(scope: str) -> str:
+    """Of what a challenge asks for, that part which pulls (least scope)."""
+    wanted = [part.rsplit(":", 1) for part in scope.split() if part.startswith("repository:") and part.count(":") > 1]
+    return " ".join(f"{resource}:pull" for resource, actions in wanted if "pull" in actions.split(","))
+
+
+def _header(response: Response) -> str:
+    return response.headers.get("www-authenticate", "")

@@ -1,0 +1,107 @@
+"""Registries by name: where their API is, whether plain HTTP is allowed, whose realm is trusted."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from lamella.canonical import EMPTY_MAP
+from lamella.errors import ConfigError
+from lamella.oci.reference import Reference
+
+__all__ = ["DEFAULT_REGISTRY", "RegistrySettings", "Repository", "credential_host", "is_loopback", "is_private"]
+
+DEFAULT_REGISTRY = "docker.io"
+"""What a short name means, as everywhere in the field."""
+
+_ALIASES = {"index.docker.io": DEFAULT_REGISTRY, "registry-1.docker.io": DEFAULT_REGISTRY}
+_API_HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
+_IMPLICIT_FOLDER = {DEFAULT_REGISTRY: "library"}
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """What the user configured. ``insecure`` are hosts (``name[:port]``) where plain HTTP is used; loopback is one.
+
+    ``realms`` are hosts of token services that are trusted although they are private or plain HTTP. ``mirrors`` maps a
+    registry to a host that is asked in its place.
+    """
+
+    default: str = DEFAULT_REGISTRY
+    insecure: frozenset[str] = frozenset()
+    realms: frozenset[str] = frozenset()
+    mirrors: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAP)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository with the place of its API. ``registry`` is the name that credentials are looked up by."""
+
+    registry: str
+    name: str
+    api: str
+
+    @classmethod
+    def of(cls, reference: Reference, settings: RegistrySettings) -> Repository:
+        """The repository of a reference; raises ConfigError for a short name without a default registry."""
+        registry = reference.registry or settings.default
+        if not registry:
+            raise ConfigError(
+                f"reference {reference} names no registry and there is no default", hint="write it in full"
+            )
+        registry = _ALIASES.get(registry, registry)
+        name = reference.repository
+        folder = _IMPLICIT_FOLDER.get(registry)
+        if folder and "/" not in name:
+            name = f"{folder}/{name}"
+        host = settings.mirrors.get(registry) or _API_HOSTS.get(registry, registry)
+        plain = is_loopback(host) or host in settings.insecure or registry in settings.insecure
+        return cls(
+            registry if not settings.mirrors.get(registry) else host, name, f"{'http' if plain else 'https'}://{host}"
+        )
+
+    def url(self, path: str) -> str:
+        """The URL of a path below the repository (distribution-spec, "Endpoints")."""
+        return f"{self.api}/v2/{self.name}/{path}"
+
+    @property
+    def host(self) -> str:
+        """The API's host with its port."""
+        return urlsplit(self.api).netloc
+
+    @property
+    def pull_scope(self) -> str:
+        """The least scope that pulling needs."""
+        return f"repository:{self.name}:pull"
+
+
+def credential_host(key: str) -> str:
+    """The registry that an entry of Docker's config file is for: a host, or a URL of older versions."""
+    host = urlsplit(key).netloc if "://" in key else key.split("/", 1)[0]
+    return _ALIASES.get(host, host)
+
+
+def _bare(host: str) -> str:
+    return (urlsplit(f"//{host}").hostname or "").lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host[:port]`` is this machine by its spelling."""
+    name = _bare(host)
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private(host: str) -> bool:
+    """Whether ``host[:port]`` is spelled as an address that no public service has."""
+    name = _bare(host)
+    if name == "localhost" or name.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(name).is_global
+    except ValueError:
+        return False

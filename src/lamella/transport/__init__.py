@@ -1,0 +1,1 @@
+"""Transport: HTTP with time limits, retries, resumption and redaction, on urllib3."""
