@@ -19,7 +19,7 @@ from lamella.graph.op import FetchOp, PlaceOp, UsersOp, WheelsOp
 from lamella.graph.record import Evidence, LayerResult, Result
 from lamella.graph.vertex import Paths
 from lamella.layers.content import bytes_content
-from lamella.layers.facts import facts_to_bytes
+from lamella.graph.facts_format import facts_to_bytes
 from lamella.layers.place import add_users, place
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.wheels import install_wheels
@@ -95,17 +95,16 @@ class FileExecutor:
         with self.store.snapshots.stage() as staged:
             source = self.fetcher.fetch(op, staged.path, work)
             fileset = scan_tree(staged.path)
-            staged.commit(fileset.digest, fileset)
+            staged.commit(self.store.blobs.put_bytes(fileset.to_bytes()), fileset)
         evidence = Evidence((f"from {source.where}",))
         return Made(Result(work.resolved, tree=fileset.digest), evidence, hermetic=source.proven, size=fileset.size)
 
     def _wheels(self, work: Work, op: WheelsOp) -> Made:
-        wheels = self.fetcher.wheels(op.wheels, work)
-        wheels += self._built_wheels(work)
-        with self.store.snapshots.stage() as staged:
+        with self.fetcher.wheels(op, work) as locked, self.store.snapshots.stage() as staged:
+            wheels = (*locked, *self._built_wheels(work))
             warnings = install_wheels(wheels, staged.path, venv=op.venv, python=op.python)
             fileset = scan_tree(staged.path)
-            staged.commit(fileset.digest, fileset)
+            staged.commit(self.store.blobs.put_bytes(fileset.to_bytes()), fileset)
         return Made(Result(work.resolved, tree=fileset.digest), size=fileset.size, warnings=tuple(warnings))
 
     def _built_wheels(self, work: Work) -> tuple[Path, ...]:

@@ -150,7 +150,7 @@ class StepMaker:
         outcome = self.runner.run_step(self.step_spec(work, op), self._on_line(work))
         made = self._observed(work, op, outcome)
         if op.outputs:
-            result = Result(work.resolved, tree=outcome.fileset.digest)
+            result = Result(work.resolved, tree=self.store.blobs.put_bytes(outcome.fileset.to_bytes()))
         else:
             result = self._rootfs_result(work, outcome, self._runtime_below(work))
         return Made(
