@@ -112,23 +112,23 @@ class _Hasher:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def file(self, item: Found, entry: Entry) -> Entry | Future[Entry]:
-        """``entry`` with digest and capability of the regular file that ``item`` names."""
+    def file(self, item: Found, mode: int, owner: tuple[int, int]) -> Entry | Future[Entry]:
+        """The entry of a regular file with size, digest and capability."""
         try:
             handle = os.open(item.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=item.parent)
         except OSError as error:
             raise IntegrityError(f"file {item.path!r} cannot be read: {error.strerror}") from error
         if item.stat.st_size < _LARGE or self._threads < 2:
-            return _read_file(handle, item, entry)
+            return _read_file(handle, item, mode, owner)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hash")
         self._open.acquire()
-        future = self._pool.submit(_read_file, handle, item, entry)
+        future = self._pool.submit(_read_file, handle, item, mode, owner)
         future.add_done_callback(lambda _: self._open.release())
         return future
 
 
-def _read_file(handle: int, item: Found, entry: Entry) -> Entry:
+def _read_file(handle: int, item: Found, mode: int, owner: tuple[int, int]) -> Entry:
     """Reads by an open handle, which is closed; sees a change by the handle's own status before and after."""
     try:
         digest, size = hashlib.sha256(), 0
@@ -143,7 +143,7 @@ def _read_file(handle: int, item: Found, entry: Entry) -> Entry:
         raise IntegrityError(
             f"file {item.path!r} changed while it was read", hint="nothing may write there; run it again"
         )
-    return replace(entry, size=size, digest=f"sha256:{digest.hexdigest()}", xattrs=xattrs)
+    return Entry(item.path, EntryType.FILE, mode, *owner, size, f"sha256:{digest.hexdigest()}", xattrs=xattrs)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
@@ -200,7 +200,7 @@ def _scan_one(item: Found, options: ScanOptions, hasher: _Hasher) -> _Scanned:
     mode = stat.S_IMODE(status.st_mode)
     if kind == stat.S_IFREG:
         normal = _PROGRAM_MODE if mode & 0o100 else _FILE_MODE
-        return hasher.file(item, Entry(item.path, EntryType.FILE, normal if options.modes else mode, uid, gid))
+        return hasher.file(item, normal if options.modes else mode, (uid, gid))
     if kind == stat.S_IFDIR:
         return Entry(item.path, EntryType.DIRECTORY, _DIRECTORY_MODE if options.modes else mode, uid, gid)
     if kind == stat.S_IFLNK:

@@ -182,6 +182,9 @@ class _Unpacker:
 
     def _clear_place(self, place: str, kind: MemberKind) -> bool:
         """Makes room for a member; true when a directory is there and stays."""
+        if self._overlay and self.tree.get(place) is None:
+            # The element began empty, so there is only what the tree knows; should there be more, making fails.
+            return False
         status = self._status(place)
         if status is None:
             return False
