@@ -60,9 +60,9 @@ def collect(parts: Parts, policy: GcPolicy, *, dry_run: bool = False) -> GcRepor
         busy = () if dry_run else _remove_mutable(parts, wanted)
         removed = tuple(removal for removal in wanted if removal not in busy)
         if not dry_run:
-            parts.index().remove(removal.id for removal in removed if removal.kind == "record")
             _tidy(context, policy.keep)
-            context.empty_trash()
+            context.empty_trash()  # first of all: on a full disk nothing can be written before
+            parts.index().remove(removal.id for removal in removed if removal.kind == "record")
     before = sum(item.size for item in stock.objects.values()) + sum(item.size for item in mutable)
     gone = sum(removal.size for removal in removed if removal.kind != "record")
     return GcReport(removed, before - gone, busy, dry_run)

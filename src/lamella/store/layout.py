@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lamella.oci.digest import check_digest
 
-__all__ = ["FOLDERS", "IMAGE_LAYOUT", "STORE_FORMAT", "Layout", "id_name"]
+__all__ = ["FOLDERS", "IMAGE_LAYOUT", "LOCKS", "STORE_FORMAT", "Layout", "id_name"]
 
 STORE_FORMAT = 1
 """Major version of the layout, in the file ``version``."""
@@ -32,6 +32,9 @@ FOLDERS = (
     "logs",
     "scan",
 )  # fmt: skip
+
+LOCKS = ("store", "gc", "images", "index", "trash")
+"""Lock files that are made with the store, so that a collection works when no inode is left."""
 
 
 def id_name(text: str) -> str:

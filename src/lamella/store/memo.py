@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from lamella.errors import ResourceError, StoreBusyError
+from lamella.errors import StoreBusyError
 from lamella.store.blobs import Fingerprint
 
 __all__ = ["BootMemo", "CheckedBlobs"]
@@ -23,7 +23,7 @@ class CheckedBlobs(Protocol):
 
 
 class BootMemo:
-    """The memo of one open store. A busy or full index is no reason to fail: the blob is then read again."""
+    """The memo of one open store. A busy index is no reason to fail: the blob is then read again."""
 
     def __init__(self, index: Callable[[], CheckedBlobs]) -> None:
         self._index = index
@@ -33,7 +33,7 @@ class BootMemo:
         """Whether this very file was found right before, in this boot."""
         if self._seen.get(digest) == fingerprint:
             return True
-        with suppress(StoreBusyError, ResourceError):
+        with suppress(StoreBusyError):
             if self._index().known(digest, fingerprint):
                 self._seen[digest] = fingerprint
                 return True
@@ -42,5 +42,5 @@ class BootMemo:
     def add(self, digest: str, fingerprint: Fingerprint) -> None:
         """Remembers that the file is right."""
         self._seen[digest] = fingerprint
-        with suppress(StoreBusyError, ResourceError):
+        with suppress(StoreBusyError):
             self._index().add_checked(digest, fingerprint)

@@ -17,7 +17,7 @@ from lamella.host.locks import OnWait, file_system_type, hold, is_network_type, 
 from lamella.oci.manifest import Index as ImageIndex
 from lamella.store.context import LOCK_TIMEOUT, Context, Remover, StoreLock, remove_tree
 from lamella.store.held import HOLD_TIMEOUT
-from lamella.store.layout import FOLDERS, IMAGE_LAYOUT, STORE_FORMAT, Layout, id_name
+from lamella.store.layout import FOLDERS, IMAGE_LAYOUT, LOCKS, STORE_FORMAT, Layout, id_name
 from lamella.store.leases import Lease, Leases
 from lamella.store.lookup import StoreLookup
 from lamella.store.parts import Parts
@@ -234,6 +234,8 @@ def _make(layout: Layout) -> None:
         with disk_errors("making the store", layout.root):
             for name in FOLDERS:
                 layout.folder(name).mkdir(mode=0o755, parents=True, exist_ok=True)
+            for name in LOCKS:
+                layout.lock(name).touch(mode=0o600)
         commit_bytes(layout.oci / "oci-layout", IMAGE_LAYOUT, staging=layout.staging, mode=0o644)
         commit_bytes(layout.oci / "index.json", ImageIndex(()).to_bytes(), staging=layout.staging, mode=0o644)
         commit_bytes(layout.version, _version_bytes(), staging=layout.staging, mode=0o644)

@@ -74,7 +74,7 @@ def main(root: str, action: str) -> int:
         with Store.open(Path(root)) as store:
             ACTIONS[action](store)
     except LamellaError as error:
-        print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
         return error.exit_code
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lamella.errors import StoreBusyError
-from lamella.store import Store, index
+from lamella.store import Store, index_file
 from lamella.testing.clock import FixedClock
 from tests.unit.store.samples import open_store, put_record, record_of
 
@@ -68,7 +68,7 @@ def test_records_without_a_row_and_rows_without_a_record_are_found(store: Store,
     store.index().remove([kept.key])
     store.layout.record(lost.key).unlink()
     clock.advance(5)
-    store.index()._connection.execute("DELETE FROM shard")
+    store.index()._file._connection.execute("DELETE FROM shard")
     assert store.records.latest("shop", "kept") == kept
     assert store.records.latest("shop", "lost") is None
     assert store.index().keys() == {kept.key}
@@ -92,7 +92,7 @@ def test_rebuilding_gives_the_same_answers(store: Store) -> None:
 def test_a_locked_index_is_busy_and_no_reason_not_to_read_a_blob(
     store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(index_file, "_BUSY_SECONDS", 0.1)
     digest = store.blobs.put_bytes(b"data")
     store.index()
     holder = sqlite3.connect(store.layout.index, isolation_level=None)

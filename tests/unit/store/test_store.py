@@ -17,7 +17,7 @@ from lamella.graph.facts_format import facts_to_bytes, parse_facts
 from lamella.graph.protocols import Lookup
 from lamella.oci.config import Healthcheck, RuntimeConfig
 from lamella.store import Store
-from lamella.store.layout import FOLDERS
+from lamella.store.layout import FOLDERS, LOCKS
 from lamella.store.store import check_file_system
 from lamella.testing.clock import FixedClock
 from tests.unit.store.samples import DAY, all_files, fileset_of, open_store, put_image, put_record
@@ -29,7 +29,8 @@ def test_a_new_store_is_private_and_complete(tmp_path: Path) -> None:
         assert store.root == root
         assert all((root / name).is_dir() for name in FOLDERS)
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
-    assert all_files(root) == {"version", "oci/oci-layout", "oci/index.json", "locks/make"}
+    locks = {f"locks/{name}" for name in ("make", *LOCKS)}
+    assert all_files(root) == {"version", "oci/oci-layout", "oci/index.json", *locks}
     assert (root / "version").read_text() == "lamella store 1\n"
 
 

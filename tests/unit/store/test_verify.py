@@ -213,7 +213,7 @@ def test_what_vanishes_during_a_verification_is_no_finding(store: Store, tmp_pat
 
 def test_a_verification_of_the_index_names_rows_without_records(store: Store) -> None:
     record = put_record(store, "one")
-    store.index()._connection.execute("UPDATE record SET key = ?, shard = 'zz'", (digest_bytes(b"other"),))
+    store.index()._file._connection.execute("UPDATE record SET key = ?, shard = 'zz'", (digest_bytes(b"other"),))
     assert kinds(store.verify().findings) == ["index"]
     store.repair()
     assert store.verify().clean
