@@ -18,7 +18,6 @@ from lamella.canonical import FrozenMap
 from lamella.graph.fileset import EntryType
 from lamella.graph.mount import BindMount, CacheMount, StateMount
 from lamella.graph.op import Command, ExecOp, InlineOp, Op, SourceOp
-from lamella.project.spec import CargoSpec
 from lamella.stacks.base import Observation, StepOutputs
 from lamella.stacks.cargo import CargoStack
 from lamella.stacks.cargo.observe import Artifact, parse_messages
@@ -53,7 +52,10 @@ class Ran:
 
 @dataclass
 class CargoBench:
-    """A project whose steps run below ``folder``; states and caches live as long as the bench."""
+    """A project whose steps run below ``folder``; states and caches live as long as the bench.
+
+    ``root`` is the workspace's directory.
+    """
 
     folder: Path
     files: dict[str, str | bytes]
@@ -61,6 +63,7 @@ class CargoBench:
     links: dict[str, str] = field(default_factory=dict)
     touch: bool = True
     downloads: Path | None = None
+    root: str = ""
 
     def write(self, path: str, text: str | bytes) -> None:
         """Adds or replaces a file."""
@@ -84,12 +87,6 @@ class CargoBench:
                 missing(f"no package registry: {done.stderr[-300:]}")
             raise StepFailedError(done.stderr)
         self.files[f"{self.root}/Cargo.lock".lstrip("/")] = (work / self.root / "Cargo.lock").read_bytes()
-
-    @property
-    def root(self) -> str:
-        """The workspace's directory."""
-        assert isinstance(self.layer.spec, CargoSpec)
-        return "" if self.layer.spec.dir == "." else self.layer.spec.dir
 
     @property
     def home(self) -> Path:
@@ -162,6 +159,8 @@ class CargoBench:
 
     def _stage(self, outcome: Outcome, vertex: str, place: Path) -> None:
         op = outcome.definition[vertex].op
+        for path in (file.path for file in op.files if file.directory) if isinstance(op, InlineOp) else ():
+            (place / path).mkdir(parents=True, exist_ok=True)
         for path, data in _files(outcome, op):
             _write(place / path, data)
             if not self.touch:
@@ -203,7 +202,7 @@ class CargoBench:
 def _files(outcome: Outcome, op: Op) -> Iterator[tuple[str, bytes]]:
     """The regular files of a source or inline vertex."""
     if isinstance(op, InlineOp):
-        yield from ((file.path, file.data) for file in op.files)
+        yield from ((file.path, file.data) for file in op.files if not file.directory)
     elif isinstance(op, SourceOp):
         for entry in outcome.tree.fileset(op.patterns):
             if entry.type is EntryType.FILE:

@@ -184,6 +184,8 @@ def _deps_vertex(work: _Work) -> str:
     files = deps_skeleton(work.loaded, requests_of(work.loaded.packages, selected))
     if not files:
         return ""
+    if selection.directory != work.loaded.workspace.directory:  # Cargo starts there: configuration is found upwards
+        files = (*files, InlineFile(selection.directory, directory=True))
     patterns = (*kept_patterns(work.loaded), *_common_patterns(work))
     build = selection.build(DEPS_PACKAGE, DEPS_PACKAGE, with_features=False, capture="cargo")
     lock = posixpath.join(SRC, work.loaded.workspace.lock_path)
@@ -247,7 +249,7 @@ def _step(
     op = ExecOp(
         commands=(*_before(work), *commands, *_after(work)),
         env=work.selection.env,
-        cwd=posixpath.join(SRC, work.selection.directory),
+        cwd=SRC,
         mounts=(*mounts, *_kept_mounts(work)),
         network="host" if context.layer.network and not part else "none",
         outputs=(output,),
@@ -285,7 +287,7 @@ def _before(work: _Work) -> tuple[Command, ...]:
         Command(("rm", "-f", *(posixpath.join(CARGO_HOME, name) for name in ("config", "config.toml")))),
         Command(("cp", "-R", f"{MADE}/.", SRC)),
         *_settle_kept(work),
-        Command(fetch, network=True, unless=(*fetch, "--offline")),
+        selection.command(fetch, network=True, unless=(*fetch, "--offline")),
         Command(("sh", "-c", _CHECK_LOCK, "sh", lock, given)),
         *_forget_kept(work),
     )
@@ -317,7 +319,7 @@ def _forget_kept(work: _Work) -> tuple[Command, ...]:
     same = ("grep", "-qxF", "-e", _kept_digest(work), _KEPT_MARK)
     names = tuple(part for package in work.loaded.kept_packages for part in ("--package", package.name))
     clean = ("cargo", "clean", "--locked", "--offline", *work.selection.places, *names)
-    return (Command(("rm", "-f", _KEPT_MARK), unless=same), Command(clean, unless=same))
+    return (Command(("rm", "-f", _KEPT_MARK), unless=same), work.selection.command(clean, unless=same))
 
 
 def _after(work: _Work) -> tuple[Command, ...]:

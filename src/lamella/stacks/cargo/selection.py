@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_value
 from lamella.graph.op import Command
+from lamella.stacks.base import SRC
 from lamella.stacks.cargo.tomltext import toml_value
 
 __all__ = ["CARGO_HOME", "TARGET", "CargoSelection", "split_flags"]
@@ -75,7 +76,13 @@ class CargoSelection:
             features += () if self.default_features else ("--no-default-features",)
         argv = ("cargo", "build", "--locked", "--offline", "--message-format=json-render-diagnostics")
         what = ("--package", package, "--bin", binary)
-        return Command((*argv, *what, *features, *self.places, *self.configuration), capture=capture)
+        return self.command((*argv, *what, *features, *self.places, *self.configuration), capture=capture)
+
+    def command(
+        self, argv: tuple[str, ...], *, network: bool = False, capture: str = "", unless: tuple[str, ...] = ()
+    ) -> Command:
+        """A command that runs where Cargo is started: configuration and toolchain files are found from there."""
+        return Command(argv, network, posixpath.join(SRC, self.directory), capture, unless)
 
     def state_id(self, project: str, rootfs: str) -> str:
         """Names the target directory: equal for all that may share one. Features and package are told apart by
