@@ -19,8 +19,8 @@ from pathlib import Path
 from lamella.graph.patterns import compile_patterns
 from lamella.sources.dockerignore import NO_STATE, IgnoreRules, State
 from lamella.sources.git import Git, Repository, Tracked, find_git
-from lamella.sources.hashing import is_racy, unreadable
-from lamella.sources.listing import OWN, RACY, DirectoryRows, StatRow, stat_row
+from lamella.sources.hashing import StatRow, is_racy, stat_row, unreadable
+from lamella.sources.listing import OWN, RACY, DirectoryRows
 
 __all__ = ["NEVER", "Census", "Cuts", "take_census", "witness"]
 

@@ -10,15 +10,33 @@ import time
 
 from lamella.errors import ConfigError, ResourceError
 
-__all__ = ["SETTLED_SECONDS", "hash_file", "is_racy", "open_regular", "unreadable"]
+__all__ = [
+    "SETTLED_SECONDS",
+    "StatRow",
+    "hash_file",
+    "hash_unchanged",
+    "is_racy",
+    "open_regular",
+    "stat_row",
+    "unreadable",
+]
 
 SETTLED_SECONDS = 2
 """A file is trusted by its times only when its last change is older: file systems tick in up to two seconds."""
 
+StatRow = tuple[int, int, int, int, int, int]
+"""device, inode, size in bytes, mtime_ns, ctime_ns, st_mode of one object."""
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _TRIES = 4
 _PAUSE = 0.05
 _WHOLE = 1 << 20
 """Files up to this many bytes are read at once."""
+
+
+def stat_row(found: os.stat_result) -> StatRow:
+    """The parts of a stat result that tell one state of an object from another."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
 
 
 def is_racy(ctime_ns: int, now: int) -> bool:
@@ -47,7 +65,7 @@ def open_regular(path: str) -> int:
     Raises ConfigError.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = os.open(path, _FLAGS)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise _changing(path) from error
@@ -56,6 +74,22 @@ def open_regular(path: str) -> int:
         os.close(fd)
         raise _changing(path)
     return fd
+
+
+def hash_unchanged(path: str, row: StatRow) -> bytes | None:
+    """The sha256 of a small file that is still in the state ``row`` after it was read; None when it is not."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        data = os.read(fd, row[2] + 1)
+        after = os.fstat(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return hashlib.sha256(data).digest() if len(data) == row[2] and stat_row(after) == row else None
 
 
 def hash_file(path: str) -> tuple[bytes, os.stat_result]:

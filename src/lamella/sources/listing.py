@@ -6,18 +6,15 @@ some 15 MB. Directories stand parents first, each subtree in one piece, so that 
 
 from __future__ import annotations
 
-import os
 import stat
 from array import array
 from collections.abc import Iterable, Iterator
 
 from lamella.graph.fileset import Entry, EntryType, directory_digest
+from lamella.sources.hashing import StatRow
 from lamella.sources.selection import Coverage, Selector
 
-__all__ = ["KNOWN", "OWN", "RACY", "Columns", "DirectoryRows", "Listing", "Picked", "StatRow", "stat_row"]
-
-StatRow = tuple[int, int, int, int, int, int]
-"""device, inode, size in bytes, mtime_ns, ctime_ns, st_mode of one object."""
+__all__ = ["KNOWN", "OWN", "RACY", "Columns", "DirectoryRows", "Listing", "Picked"]
 
 KNOWN = 1
 """The digest is there and belongs to the stat row."""
@@ -28,11 +25,6 @@ RACY = 4
 
 _CODES = "QQQqqI"
 _DIGEST = 32
-
-
-def stat_row(found: os.stat_result) -> StatRow:
-    """The parts of a stat result that tell one state of an object from another."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
 
 
 class Columns:

@@ -26,8 +26,8 @@ from lamella.errors import LamellaError
 from lamella.graph.protocols import Clock
 from lamella.sources.census import Cuts, take_census, witness
 from lamella.sources.git import Git, find_git
-from lamella.sources.hashing import hash_file, is_racy
-from lamella.sources.listing import KNOWN, OWN, RACY, Listing, StatRow, stat_row
+from lamella.sources.hashing import StatRow, hash_file, hash_unchanged, is_racy, stat_row
+from lamella.sources.listing import KNOWN, OWN, RACY, Listing
 from lamella.sources.scan_cache import Scan, load_scan, save_scan
 
 __all__ = ["Scanner"]
@@ -96,19 +96,28 @@ class Scanner:
             return
         now = self._clock.now()
         sizes = listing.stats.parts[2]
-        large = [at for at in wanted if sizes[at[1]] > _LARGE]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            large = [at for at in wanted if sizes[at[1]] > _LARGE]
             running = [(at, pool.submit(hash_file, self._absolute(*at))) for at in large]
             for at in wanted:
                 if sizes[at[1]] <= _LARGE:
-                    self._learn(at, *hash_file(self._absolute(*at)), now)
+                    self._hash(at, now)
             for at, result in running:
                 self._learn(at, *result.result(), now)
+        self._stale = True
+
+    def _hash(self, at: tuple[int, int], now: int) -> None:
+        directory, file = at
+        path, row = self._absolute(directory, file), self.listing.stats.row(file)
+        digest = hash_unchanged(path, row)
+        if digest is None:
+            self._learn(at, *hash_file(path), now)
+        else:
+            self.listing.set_digest(file, directory, row, digest, racy=is_racy(row[4], now))
 
     def _learn(self, at: tuple[int, int], digest: bytes, found: os.stat_result, now: int) -> None:
         directory, file = at
         self.listing.set_digest(file, directory, stat_row(found), digest, racy=is_racy(found.st_ctime_ns, now))
-        self._stale = True
 
     def _absolute(self, directory: int, file: int) -> str:
         return f"{self._root}/{self.listing.path(directory, file)}"

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from lamella.graph.op import Wheel
 from lamella.oci.platform import machine_name
 from lamella.process import Completed, run
 from lamella.sources.wheel_request import ResolveRequest
+from lamella.sources.wheel_tags import Target
 
 __all__ = ["UvResolver", "find_uv"]
 
@@ -81,19 +82,19 @@ class UvResolver:
         _check_hashes(wheels, request)
         return tuple(sorted(self._with_sizes(wheels, packages), key=lambda wheel: wheel.name))
 
-    def locate(self, wheels: Iterable[Wheel], python: str) -> FrozenMap[str, str]:
+    def locate(self, wheels: tuple[Wheel, ...], python: str) -> dict[str, str]:
         """The URL of each wheel on the user's indexes now, by file name; ``python`` is ``3.11``.
 
         Only wheels with the locked sha256 count. Raises ConfigError when the indexes have no such file.
         """
         wanted = {wheel.filename: wheel for wheel in wheels if not wheel.url}
         if not wanted:
-            return FrozenMap()
+            return {}
         pins = "".join(sorted(f"{wheel.name}=={wheel.version}\n" for wheel in wanted.values()))
         argv = (*self._uv("-", python), "--no-deps", "--universal", "--format", "pylock.toml")
         with TemporaryDirectory(prefix="lamella-uv-") as folder:
             output = self._run(argv, Path(folder), stdin=pins.encode())
-        found = {}
+        found: dict[str, str] = {}
         for package in tomllib.loads(output.text).get("packages", ()):
             for item in package.get("wheels", ()):
                 wheel = wanted.get(_filename(item))
@@ -106,7 +107,7 @@ class UvResolver:
                 hint="the index may have dropped or replaced it; run: lamella lock --upgrade",
                 details=tuple(missing[1:]),
             )
-        return FrozenMap(found)
+        return found
 
     def _compile(self, request: ResolveRequest, project: Path) -> list[dict[str, Any]]:
         """The packages of the answer; source archives only when wheels alone give no answer."""
@@ -235,10 +236,20 @@ def _name(line: str) -> str:
     return match[0] if match else line
 
 
+def _target(request: ResolveRequest) -> Target:
+    kind, major, minor = request.libc.split("_")
+    return Target(
+        ".".join(request.python.split(".")[:2]),
+        request.platform,
+        libc="musl" if kind == "musllinux" else "glibc",
+        libc_version=(int(major), int(minor)),
+    )
+
+
 def _artifacts(package: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Wheels first, then the source archive, then a direct archive."""
+    """Wheels first, then a direct archive, then the source archive."""
     found = list(package.get("wheels", ()))
-    return found + [package[key] for key in ("sdist", "archive") if key in package]
+    return found + [package[key] for key in ("archive", "sdist") if key in package]
 
 
 def _filename(item: Mapping[str, Any]) -> str:
@@ -246,14 +257,15 @@ def _filename(item: Mapping[str, Any]) -> str:
 
 
 def _wheel(package: Mapping[str, Any], request: ResolveRequest, origins: Mapping[str, str]) -> Wheel:
-    """The one artefact that uv found to fit the target; its URL is kept where the project itself names the place."""
+    """The best artefact for the target of those that fit; its URL is kept where the project itself names the place."""
     artifacts = _artifacts(package)
+    best = _target(request).best(_filename(item) for item in artifacts)
     if not artifacts:
         raise ConfigError(
             f"{package['name']} is neither on an index nor at a URL",
             hint="folders of the project are named with -e or ./",
         )
-    chosen = artifacts[0]
+    chosen = next((item for item in artifacts if _filename(item) == best), artifacts[-1])
     sha256 = chosen.get("hashes", {}).get("sha256", "")
     filename = _filename(chosen)
     if not sha256:
