@@ -17,6 +17,7 @@ from lamella.graph.mount import BindMount, SecretMount
 from lamella.graph.op import Command, ExecOp, InlineFile, InlineOp, OutputPath, SourceOp
 from lamella.graph.vertex import AllPaths, Input, RootfsOf, Vertex
 from lamella.oci.platform import ANY
+from lamella.sources.wheel_tags import Target
 from lamella.stacks.base import (
     SRC,
     LowerContext,
@@ -28,7 +29,6 @@ from lamella.stacks.base import (
 )
 from lamella.stacks.files import need_mounts
 from lamella.stacks.python.resolved import SourceBuild
-from lamella.stacks.python.target import Target
 from lamella.stacks.toolchain import own_rootfs
 
 __all__ = ["build_vertices", "observe_build", "source_patterns"]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from lamella.graph.op import Wheel
-from lamella.stacks.python.target import is_pure
+from lamella.sources.wheel_tags import is_pure
 
 __all__ = ["HEAVY_BYTES", "HEAVY_LAYERS", "WheelGroup", "group_wheels"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from lamella.project.spec import PythonSpec
+from lamella.sources.wheel_tags import DEFAULT_GLIBC, MUSL, Target
 from lamella.stacks.base import LowerContext, layer_error
 from lamella.stacks.python.pyproject import Pyproject
-from lamella.stacks.python.target import DEFAULT_GLIBC, MUSL, Target
 from lamella.stacks.toolchain import DEFAULT_SUITE
 
 __all__ = ["Binding", "find_interpreter"]

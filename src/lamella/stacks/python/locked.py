@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from lamella.project.spec import PythonSpec
 from lamella.sources.wheel_request import ResolveRequest
+from lamella.sources.wheel_tags import Target
 from lamella.stacks.base import LowerContext, layer_error
 from lamella.stacks.python.interpreter import find_interpreter
 from lamella.stacks.python.pylock import select_pylock
@@ -19,7 +20,6 @@ from lamella.stacks.python.pyproject import Pyproject, read_pyproject, read_toml
 from lamella.stacks.python.request import LAMELLA_LOCK, UnlockedSetError, answered, resolve_request
 from lamella.stacks.python.resolved import LockedPackage, Selection, SourceBuild, choose
 from lamella.stacks.python.stale import check_coverage, check_uv_metadata
-from lamella.stacks.python.target import Target
 from lamella.stacks.python.uvlock import UvLock, Wanted, read_uv_lock
 from lamella.stacks.python.wishes import Wishes, read_wishes
 

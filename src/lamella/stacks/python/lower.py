@@ -7,6 +7,7 @@ from lamella.graph.op import WheelsOp
 from lamella.graph.vertex import AllPaths, Input, Vertex
 from lamella.oci.platform import ANY
 from lamella.project.spec import PythonSpec
+from lamella.sources.wheel_tags import wheel_glibc
 from lamella.stacks.base import LowerContext, Lowered, Placement, Requirement, layer_error, vertex_info
 from lamella.stacks.python.binding import binding_op
 from lamella.stacks.python.build import build_vertices
@@ -14,7 +15,6 @@ from lamella.stacks.python.groups import group_wheels
 from lamella.stacks.python.interpreter import Binding, find_interpreter
 from lamella.stacks.python.locked import locked_selection
 from lamella.stacks.python.resolved import Selection
-from lamella.stacks.python.target import wheel_glibc
 from lamella.stacks.python.wishes import Wishes, read_wishes
 
 __all__ = ["lower_layer"]

@@ -9,11 +9,11 @@ from lamella.errors import ConfigError
 from lamella.graph.op import Wheel
 from lamella.project.spec import PythonSpec
 from lamella.sources.wheel_request import NamedIndex, ResolveRequest
+from lamella.sources.wheel_tags import Target
 from lamella.stacks.base import LowerContext, layer_error
 from lamella.stacks.python.requirements import RequirementLine, Requirements, exact_version, read_requirements
 from lamella.stacks.python.resolved import Artifact, Selection, SourceBuild
 from lamella.stacks.python.stale import check_coverage, holds
-from lamella.stacks.python.target import Target
 from lamella.stacks.python.wishes import Wishes
 
 __all__ = ["LAMELLA_LOCK", "UnlockedSetError", "answered", "resolve_request"]

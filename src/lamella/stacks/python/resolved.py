@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lamella.graph.op import Wheel
-from lamella.stacks.python.target import Target
+from lamella.sources.wheel_tags import Target
 
 __all__ = ["Artifact", "LockedPackage", "Selection", "SourceBuild", "artifact", "choose"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from lamella.sources.wheel_tags import Target
 from lamella.stacks.python.pyproject import Pyproject
 from lamella.stacks.python.requirements import RequirementLine
-from lamella.stacks.python.target import Target
 
 __all__ = ["check_coverage", "check_uv_metadata", "holds"]
 

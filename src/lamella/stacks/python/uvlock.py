@@ -13,8 +13,8 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from lamella.sources.wheel_tags import Target
 from lamella.stacks.python.resolved import Artifact, LockedPackage, artifact
-from lamella.stacks.python.target import Target
 
 __all__ = ["UvLock", "Wanted", "read_uv_lock"]
 
