@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamella.api.bases import BasePuller
+from lamella.api.network import make_fetch, registry_client
+from lamella.api.options import SessionOptions
 from lamella.engines.executor.executor import FileExecutor, with_filesets
 from lamella.engines.executor.fetching import Fetcher
 from lamella.engines.executor.layers import LayerWriter
@@ -22,7 +25,7 @@ from lamella.sources.wheels import UvResolver
 from lamella.stacks.table import StackTable
 
 if TYPE_CHECKING:
-    from lamella.api.session import Session, SessionOptions
+    from lamella.api.session import Session
 
 __all__ = ["make_local_engine", "make_runner", "make_step_maker", "probe_sandbox"]
 
@@ -56,24 +59,19 @@ def probe_sandbox(options: SessionOptions) -> None:
 
 def make_step_maker(session: Session, runner: LocalRunner) -> StepMaker:
     """The maker of executing vertices and bases."""
-    from lamella.api.bases import BasePuller
-
     products = Products(session.store, _roots(session))
-    bases = BasePuller(session.store, session.root, session.options, session.clock)
+    bases = BasePuller(session.store, session.root, registry_client(session.options), session.clock)
     return StepMaker(session.store, runner, products, bases, StackTable(), session.clock, session.host)
 
 
 def make_local_engine(session: Session) -> LocalEngine:
     """The embedded engine of a session. Helpers start with the first step."""
-    from lamella.api.downloads import StoreDownloader
-
     store = session.store
     runner = make_runner(session.options, session)
     store.set_remover(lambda path: runner.remove((path,)))
     steps = make_step_maker(session, runner)
-    downloader = StoreDownloader(store, session.options)
     locator = UvResolver(session.options.environ, offline=session.options.offline)
-    fetcher = Fetcher(store, downloader, locator, session.clock)
+    fetcher = Fetcher(store, make_fetch(store, session.options), locator, session.clock)
     epoch = session.options.environ.get("SOURCE_DATE_EPOCH") or ""
     writer = LayerWriter(store, mtime=int(epoch) if epoch.isdigit() else 0)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lamella.api.files import LOCK_NAME, declared_patterns, find_project_file, read_lock, read_project_bytes
 from lamella.api.host import LocalHost
+from lamella.api.options import SessionOptions
 from lamella.api.outputs import OutputTargets, check_targets, write_targets
 from lamella.api.version import read_version
 from lamella.build.images import build_images, build_layer
@@ -40,19 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Session", "SessionOptions", "open_session", "open_store"]
 
 Warn = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """What the caller's environment gives: see ``lamella.cli.settings``."""
-
-    store: Path
-    ca_bundle: Path | None = None
-    snapshot_mirror: str = ""
-    debian_mirror: str = ""
-    docker_config: Path | None = None
-    environ: FrozenMap[str, str] = EMPTY_MAP
-    offline: bool = False
 
 
 def open_store(options: SessionOptions, *, warn: Warn = lambda text: None) -> Store:

@@ -9,7 +9,7 @@ from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexR
 from lamella.build.parts import Parts, Selection, lower, plan
 
 from lamella.engines.base import Engine, SolveOptions, SolveOutcome, SolveRequest
-from lamella.errors import ConfigError, InternalError
+from lamella.errors import ConfigError, InternalError, Problem
 from lamella.graph.events import EventSink, Message
 from lamella.graph.facts import BaseFacts
 from lamella.graph.op import ExecOp
@@ -174,7 +174,7 @@ class _Build:
 
     def _check_requirements(self, results: dict[str, Result]) -> None:
         """Findings of all images whose base is known already, before an hour is spent."""
-        problems = []
+        problems: list[Problem] = []
         for image in self.images:
             base = self._facts(image.base, results)
             if base is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from lamella.build.options import BuildReport
@@ -16,7 +17,7 @@ _SHOWN_FILES = 10
 _SHOWN_TEXT = 100
 
 
-def table(rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> list[str]:
     """Rows as aligned lines; columns in ``right`` are right-aligned."""
     if not rows:
         return []

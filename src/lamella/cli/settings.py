@@ -32,7 +32,7 @@ class Settings:
     docker_host: str = ""
     docker_config: Path | None = None
     snapshot_mirror: str = ""
-    debian_mirror: str = ""
+    insecure_registries: tuple[str, ...] = ()
     environ: FrozenMap[str, str] = EMPTY_MAP
 
 
@@ -54,7 +54,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         docker_host=env.get("DOCKER_HOST", ""),
         docker_config=docker_config,
         snapshot_mirror=env.get("LAMELLA_SNAPSHOT_MIRROR", ""),
-        debian_mirror=env.get("LAMELLA_DEBIAN_MIRROR", ""),
+        insecure_registries=tuple(env.get("LAMELLA_INSECURE_REGISTRIES", "").split(",")),
         environ=FrozenMap(dict(env)),
     )
 

@@ -62,7 +62,7 @@ def test_each_field_of_a_step_is_in_both_keys(name: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"platform": "linux/arm64"}, {"execution": "linux/arm64"}, {"platform": "any"}], ids=str
 )
-def test_platforms_are_in_both_keys(change: dict[str, str]) -> None:
+def test_platforms_are_in_both_keys(change: dict[str, Any]) -> None:
     """Target and execution platform count, each for itself."""
     assert key_of(replace(VERTEX, **change)) != key_of(VERTEX)
     assert definition_key(replace(VERTEX, **change)) != definition_key(VERTEX)
@@ -105,7 +105,7 @@ def test_a_wheel_is_its_hash_wherever_it_lies() -> None:
 def test_a_fetch_with_a_checksum_is_its_checksum() -> None:
     """Without one the URL is all there is to go by."""
 
-    def fetch(**source: str) -> str:
+    def fetch(**source: Any) -> str:
         return key_of(Vertex(FetchOp((FetchSource(**source),), "x"), ()), ())
 
     assert fetch(url="https://a.example/x", sha256="0" * 64) == fetch(url="https://b.example/x", sha256="0" * 64)

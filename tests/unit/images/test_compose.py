@@ -17,7 +17,7 @@ from lamella.oci.manifest import Descriptor, parse_manifest
 from lamella.oci.media import LAYER_GZIP
 from lamella.planning.lowering import ImagePlan
 from lamella.project.cells import Cell
-from lamella.project.spec import DefaultsSpec, HealthcheckSpec, ImageSpec
+from lamella.project.spec import DefaultsSpec, HealthcheckSpec, ImageSpec, PlainValue
 from lamella.stacks.base import Requirement
 
 CELL = Cell(FrozenMap({"profile": "dev", "platform": "linux/arm64"}))
@@ -110,7 +110,7 @@ def test_a_numeric_user_need_not_be_known() -> None:
 
 def test_defaults_as_environment() -> None:
     """``-e`` can override them; a list cannot be a variable."""
-    values = FrozenMap({"PORT": 8080, "DEBUG": False})
+    values: FrozenMap[str, PlainValue] = FrozenMap({"PORT": 8080, "DEBUG": False})
     runtime = composed(defaults=DefaultsSpec(env_prefix="SHOP_", values=values, as_="env"))
     assert {"SHOP_PORT=8080", "SHOP_DEBUG=false"} <= set(runtime.env)
     with pytest.raises(ConfigError, match="not a scalar"):

@@ -1,0 +1,59 @@
+"""Clients of the network, put together from a session's options."""
+
+from __future__ import annotations
+
+from lamella.api.options import SessionOptions
+from lamella.errors import ConfigError
+from lamella.layers.reader import LayerReader
+from lamella.registry.client import RegistryClient
+from lamella.registry.credentials import Credential, DockerConfig, parse_docker_config
+from lamella.registry.hosts import RegistrySettings
+from lamella.sources.fetch import Fetch
+from lamella.store.store import Store
+from lamella.transport.client import Client
+from lamella.transport.settings import HttpSettings
+
+__all__ = ["http_client", "make_fetch", "registry_client"]
+
+
+def http_client(options: SessionOptions) -> Client:
+    """HTTP as the user configured it: certificates and proxies (``https_proxy`` and its like, curl(1))."""
+    env = options.environ
+
+    def either(name: str) -> str:
+        return env.get(name) or env.get(name.upper()) or ""
+
+    skipped = tuple(part for part in either("no_proxy").split(",") if part.strip())
+    settings = HttpSettings(
+        ca_bundle=options.ca_bundle,
+        http_proxy=env.get("http_proxy", ""),  # the capital form is a header of CGI programs and is not honoured
+        https_proxy=either("https_proxy") or either("all_proxy"),
+        no_proxy=skipped,
+    )
+    return Client(settings)
+
+
+def make_fetch(store: Store, options: SessionOptions) -> Fetch:
+    """Downloads of artefacts and wheels into a store."""
+    return Fetch(http_client(options), store.blobs, open_tar=LayerReader)
+
+
+def registry_client(options: SessionOptions) -> RegistryClient:
+    """Registries with the user's stored credentials; hosts that are not loopback need HTTPS unless configured."""
+    config = _docker_config(options)
+    insecure = frozenset(part for part in options.insecure_registries if part)
+    return RegistryClient(http_client(options), RegistrySettings(insecure=insecure), lambda name: _find(config, name))
+
+
+def _docker_config(options: SessionOptions) -> DockerConfig:
+    path = options.docker_config / "config.json" if options.docker_config else None
+    if path is None or not path.is_file():
+        return DockerConfig()
+    try:
+        return parse_docker_config(path.read_bytes(), file=str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _find(config: DockerConfig, registry: str) -> Credential | None:
+    return config.credentials.get(registry)
