@@ -12,7 +12,7 @@ from lamella.errors import ConfigError, LamellaError, ResourceError
 
 __all__ = ["DIRECTORY", "disk_errors", "sync_directory", "sync_file_system"]
 
-DIRECTORY = os.O_RDONLY | os.ODIRECTORY | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 """Flags that open a directory."""
 
 
