@@ -12,6 +12,7 @@ from lamella.graph.protocols import Tree
 from lamella.stacks.base import DetectedLayer, Detection
 from lamella.stacks.cargo.document import MANIFEST
 from lamella.stacks.cargo.native import NativeNeeds, native_needs
+from lamella.stacks.cargo.outside import OutsideRead, outside_reads
 from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.places import is_below, joined
 from lamella.stacks.cargo.settings import read_toolchain
@@ -58,7 +59,8 @@ def _detection(tree: Tree, directory: str, seen: list[str]) -> Detection | None:
     package, reason = _main_package(workspace, runnable)
     binary = package.default_run or _main_binary(package)
     needs = native_needs(workspace.lock.packages) if tree.exists(workspace.lock_path) else NativeNeeds((), ())
-    layer = _layer(workspace, package, binary, (reason, *_reasons(tree, workspace, runnable, needs)))
+    reads = outside_reads(tree, workspace.closure(package.directory))
+    layer = _layer(workspace, package, binary, reads, (reason, *_reasons(tree, workspace, runnable, needs)))
     return Detection(
         stack="cargo",
         directory=directory,
@@ -84,8 +86,15 @@ def _main_package(workspace: Workspace, runnable: list[Package]) -> tuple[Packag
     for package in runnable:
         if package.directory == workspace.directory:
             return package, f"{package.name} is the package of the workspace's root"
-    ranked = sorted(chosen or runnable, key=lambda package: (-_reach(workspace, package), package.directory))
+    candidates = chosen or runnable
+    shipped = [package for package in candidates if _is_published(package)] or candidates
+    ranked = sorted(shipped, key=lambda package: (-_reach(workspace, package), package.directory))
     return ranked[0], f"{ranked[0].name} uses the most packages of {workspace.root.path} among those with a binary"
+
+
+def _is_published(package: Package) -> bool:
+    """Whether the manifest lets it be published: tools for tests and benchmarks mostly are not."""
+    return package.raw.get("package", {}).get("publish") not in (False, [])
 
 
 def _reach(workspace: Workspace, package: Package) -> int:
@@ -101,14 +110,18 @@ def _main_binary(package: Package) -> str:
     return package.name if package.name in names else names[0]
 
 
-def _layer(workspace: Workspace, package: Package, binary: str, why: tuple[str, ...]) -> DetectedLayer:
+def _layer(
+    workspace: Workspace, package: Package, binary: str, reads: tuple[OutsideRead, ...], why: tuple[str, ...]
+) -> DetectedLayer:
     """The layer's table: only what is not found without saying it."""
     keys: dict[str, str] = {"dir": workspace.directory} if workspace.directory else {}
     if package.name != binary or len([m for m in workspace.members if workspace.package(m).binaries]) > 1:
         keys["package"] = package.name
     keys["bin"] = binary
     table = ", ".join(f"{key} = {toml_value(value)}" for key, value in keys.items())
-    return DetectedLayer("app", (f"cargo = {{ {table} }}",), why)
+    inputs = (f"inputs = {toml_value([read.pattern for read in reads])}",) if reads else ()
+    named = tuple(f"{read.file}:{read.line} names {read.pattern}, which lies outside its crate" for read in reads)
+    return DetectedLayer("app", (*inputs, f"cargo = {{ {table} }}"), (*why, *named))
 
 
 def _reasons(tree: Tree, workspace: Workspace, runnable: list[Package], needs: NativeNeeds) -> Iterator[str]:

@@ -34,12 +34,19 @@ from lamella.stacks.cargo.native import native_needs
 from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.places import joined
 from lamella.stacks.cargo.requests import Selected, requests_of
-from lamella.stacks.cargo.rust import Toolchain, own_toolchain, toolchain_version
+from lamella.stacks.cargo.rust import Toolchain, cross_linker, own_toolchain, toolchain_version
 from lamella.stacks.cargo.selection import CARGO_HOME, TARGET, CargoSelection, split_flags
 from lamella.stacks.cargo.settings import CargoSettings, ToolchainFile, read_settings, read_toolchain
 from lamella.stacks.cargo.skeleton import DEPS_PACKAGE, STUB_MARKER, deps_skeleton
 from lamella.stacks.cargo.sources import kept_patterns, package_patterns, with_linked
-from lamella.stacks.cargo.staged import Loaded, load_packages, staged_manifests, staged_package
+from lamella.stacks.cargo.staged import (
+    Loaded,
+    load_packages,
+    own_entries,
+    pruned_lock,
+    staged_manifests,
+    staged_package,
+)
 from lamella.stacks.cargo.tomltext import toml_text
 from lamella.stacks.cargo.workspace import load_workspace
 from lamella.stacks.files import need_mounts
@@ -125,7 +132,8 @@ def _prepare(context: LowerContext) -> _Work:
     rust = toolchain_version(context, toolchain, package.rust_version)
     rootfs = context.rootfs
     if rootfs is None:
-        needs = native_needs(workspace.lock.packages)
+        check_lock(workspace, loaded.packages)
+        needs = native_needs(pruned_lock(loaded, [entry for _, entry in own_entries(loaded)]))
         rootfs = own_toolchain(
             context, rust, needs, target=target, linker=spec.linker or "", wrapper=spec.wrapper or ""
         )
@@ -144,7 +152,9 @@ def _selection(
     context: LowerContext, spec: CargoSpec, package: Package, settings: CargoSettings, rootfs: Rootfs
 ) -> CargoSelection:
     """The one record; see :class:`CargoSelection`."""
-    rustc, cargo = split_flags(spec.flags, spec.linker or "")
+    target = spec.target or settings.target
+    linker = spec.linker or ("" if context.rootfs else cross_linker(target, context.execution))
+    rustc, cargo = split_flags(spec.flags, linker)
     own = {name: str(value) for name, value in context.layer.env.items()}
     if rustc and "RUSTFLAGS" in own:  # the variable hides every configured flag, ours too
         own["RUSTFLAGS"] = " ".join((own["RUSTFLAGS"], *rustc))
@@ -158,7 +168,7 @@ def _selection(
         features=tuple(sorted(set(spec.features))),
         default_features=spec.default_features,
         profile=spec.profile,
-        target=spec.target or settings.target,
+        target=target,
         rustc_flags=rustc,
         cargo_flags=cargo,
         config_key="target.'cfg(all())'.rustflags" if settings.target_flags else "build.rustflags",

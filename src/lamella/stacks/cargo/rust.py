@@ -15,11 +15,13 @@ from lamella.stacks.cargo.native import NativeNeeds
 from lamella.stacks.cargo.settings import ToolchainFile
 from lamella.stacks.toolchain import BASE_PATH, own_rootfs
 
-__all__ = ["Toolchain", "own_toolchain", "toolchain_version"]
+__all__ = ["Toolchain", "cross_linker", "own_toolchain", "toolchain_version"]
 
 _BASIS = ("ca-certificates", "gcc", "git", "libc6-dev", "pkg-config", "rustup")
 _LINKER_PACKAGES = {"mold": "mold", "lld": "lld", "clang": "clang", "gold": "binutils", "bfd": "binutils"}
 _WRAPPER_PACKAGES = {"sccache": "sccache", "ccache": "ccache"}
+_DEBIAN_NAMES = {"aarch64": "arm64", "x86_64": "amd64"}
+_NOT_FOR_BUILDING = ("clippy", "miri", "rust-analyzer", "rust-docs", "rustfmt")
 _HOMES = FrozenMap({"RUSTUP_HOME": "/opt/rustup", "CARGO_HOME": "/opt/cargo"})
 
 
@@ -62,8 +64,9 @@ def own_toolchain(
     }
     packages |= _cross_packages(target, context.execution)
     targets = tuple(sorted({*toolchain.targets, *((target,) if target else ())}))
+    components = [name for name in toolchain.components if name not in _NOT_FOR_BUILDING]
     install = ["rustup", "toolchain", "install", toolchain.version, "--profile", "minimal", "--no-self-update"]
-    install += [part for name in toolchain.components for part in ("--component", name)]
+    install += [part for name in components for part in ("--component", name)]
     install += [part for name in targets for part in ("--target", name)]
     commands = (Command(tuple(install)), Command(("rustup", "default", toolchain.version)))
     env = _HOMES.with_items({"PATH": BASE_PATH})
@@ -74,11 +77,18 @@ def own_toolchain(
 
 def _cross_packages(target: str, execution: str) -> set[str]:
     """A C compiler and libc for another architecture or libc than that of the steps."""
-    if not target:
-        return set()
-    machine = target.split("-", 1)[0]
     found = {"musl-tools"} if "musl" in target else set()
-    if machine != machine_name(execution.split("/")[1]) and machine in ("aarch64", "x86_64"):
-        debian = {"aarch64": "arm64", "x86_64": "amd64"}[machine]
-        found |= {f"gcc-{machine.replace('_', '-')}-linux-gnu", f"libc6-dev-{debian}-cross"}
+    if machine := _foreign_machine(target, execution):
+        found |= {f"gcc-{machine.replace('_', '-')}-linux-gnu", f"libc6-dev-{_DEBIAN_NAMES[machine]}-cross"}
     return found
+
+
+def cross_linker(target: str, execution: str) -> str:
+    """The program that links for another architecture; empty for the steps' own."""
+    machine = _foreign_machine(target, execution)
+    return f"{machine}-linux-gnu-gcc" if machine and "gnu" in target else ""
+
+
+def _foreign_machine(target: str, execution: str) -> str:
+    machine = target.split("-", 1)[0]
+    return machine if machine in _DEBIAN_NAMES and machine != machine_name(execution.split("/")[1]) else ""

@@ -19,7 +19,7 @@ from lamella.stacks.cargo.rootparts import ROOT_TABLES, patched_directories, roo
 from lamella.stacks.cargo.tomltext import toml_text
 from lamella.stacks.cargo.workspace import Workspace
 
-__all__ = ["Loaded", "load_packages", "pruned_lock", "staged_manifests", "staged_package"]
+__all__ = ["Loaded", "load_packages", "own_entries", "pruned_lock", "staged_manifests", "staged_package"]
 
 _NO_CODE = ("keywords", "categories", "documentation", "publish", "include", "exclude")
 """Fields of ``[package]`` that neither Cargo's build nor a ``CARGO_PKG_*`` variable shows to the code."""
