@@ -29,6 +29,11 @@ def command() -> None:
     """Look after the local store: what is there, is it sound, what can go.
 
     The store is $XDG_CACHE_HOME/lamella, or $LAMELLA_STORE.
+
+    \b
+    lamella cache status              what is there
+    lamella cache gc                  delete what nothing needs
+    lamella cache verify              read everything again
     """
 
 

@@ -34,7 +34,7 @@ def command(
     check: bool,
     output_format: str,
 ) -> None:
-    r"""Write lamella.lock: digests of bases, resolved Python sets, tools.
+    """Write lamella.lock: digests of bases, resolved Python sets, tools.
 
     This is the only command that resolves anything; plan and build take what the lock holds. Commit the file.
 
