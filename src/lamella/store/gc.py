@@ -1,4 +1,8 @@
-"""Collection: decide under the exclusive store lock, take away by renames, delete afterwards (RELIABILITY S7)."""
+"""Collection: decide under the exclusive store lock, take away by renames, delete afterwards (RELIABILITY S7).
+
+There is no journal to replay (S10): pointers go before what they point to, so a collection that was cut off at any
+moment leaves a whole store with some unreferenced objects, which the next one takes.
+"""
 
 from __future__ import annotations
 
@@ -94,13 +98,13 @@ def _remove_mutable(parts: Parts, wanted: Iterable[Removal]) -> tuple[Removal, .
 
 
 def _tidy(context: Context, keep: int) -> None:
-    """Old quarantined things, and the lock files of keys that nobody waits for."""
+    """Old quarantined things and logs, and the lock files of keys that nobody waits for."""
     now = context.clock.now()
-    quarantine = context.layout.folder("quarantine")
-    for name in os.listdir(quarantine):
-        with suppress(FileNotFoundError):
-            if now - os.lstat(quarantine / name).st_ctime >= keep:
-                context.discard(quarantine / name)
+    for folder in map(context.layout.folder, ("quarantine", "logs")):
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                if now - os.lstat(folder / name).st_ctime >= keep:
+                    context.discard(folder / name)
     locks = context.layout.folder("locks")
     for name in os.listdir(locks):
         if name.startswith("key-"):

@@ -11,13 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lamella.commit import disk_errors
 from lamella.host.locks import try_lock
 
-__all__ = ["Lease", "Leases", "live_objects"]
+__all__ = ["Lease", "Leases", "live_leases", "live_objects"]
 
 SUFFIX = ".lease"
 
@@ -102,9 +102,9 @@ class Leases:
             return self._implicit
 
 
-def live_objects(folder: Path) -> set[tuple[str, str]]:
-    """Everything under a live lease. Files of dead holders are removed on the way."""
-    held: set[tuple[str, str]] = set()
+def live_leases(folder: Path) -> tuple[Path, ...]:
+    """The files of live leases. Those of dead holders are removed on the way."""
+    live = []
     for name in sorted(os.listdir(folder)):
         if not name.endswith(SUFFIX):
             continue
@@ -112,12 +112,21 @@ def live_objects(folder: Path) -> set[tuple[str, str]]:
         try:
             fd = try_lock(path, create=False)
             if fd is None:
-                held.update(_lines(path))
+                live.append(path)
                 continue
             os.unlink(path)
             os.close(fd)
         except FileNotFoundError:
             continue
+    return tuple(live)
+
+
+def live_objects(folder: Path) -> set[tuple[str, str]]:
+    """Everything under a live lease."""
+    held: set[tuple[str, str]] = set()
+    for path in live_leases(folder):
+        with suppress(FileNotFoundError):
+            held.update(_lines(path))
     return held
 
 

@@ -18,7 +18,7 @@ from lamella.oci.manifest import Index as ImageIndex
 from lamella.store.context import LOCK_TIMEOUT, Context, Remover, StoreLock, remove_tree
 from lamella.store.held import HOLD_TIMEOUT
 from lamella.store.layout import FOLDERS, IMAGE_LAYOUT, LOCKS, STORE_FORMAT, Layout, id_name
-from lamella.store.leases import Lease, Leases
+from lamella.store.leases import Lease, Leases, live_leases
 from lamella.store.lookup import StoreLookup
 from lamella.store.parts import Parts
 
@@ -156,7 +156,8 @@ class Store:
             return self._index
 
     def sweep(self) -> None:
-        """Moves what dead runs left half made into the trash. Does nothing while others are busy."""
+        """Removes leases of dead runs and moves what they left half made into the trash, unless others are busy."""
+        live_leases(self.layout.folder("leases"))
         if os.listdir(self.layout.staging):
             fd = try_lock(self.layout.lock("store"))
             if fd is not None:

@@ -200,8 +200,9 @@ def test_a_size_limit_counts_states(store: Store, clock: FixedClock) -> None:
     assert store.records.find(record.key) == record
 
 
-def test_old_quarantine_and_idle_lock_files_go(store: Store, clock: FixedClock) -> None:
-    (store.layout.folder("quarantine") / "blob-x").write_bytes(b"x")
+def test_old_quarantine_old_logs_and_idle_lock_files_go(store: Store, clock: FixedClock) -> None:
+    for folder in ("quarantine", "logs"):
+        (store.layout.folder(folder) / "old").write_bytes(b"x")
     with store.key_lock("sha256:old"):
         pass
     with store.key_lock("sha256:busy"):
@@ -212,6 +213,15 @@ def test_old_quarantine_and_idle_lock_files_go(store: Store, clock: FixedClock) 
         with pytest.raises(StoreBusyError), store.key_lock("sha256:busy", timeout=0):
             pass
     assert os.listdir(store.layout.folder("quarantine")) == []
+    assert os.listdir(store.logs) == []
+
+
+def test_a_dead_runs_lease_goes_when_the_store_is_opened(store: Store) -> None:
+    process = holder(store.root, "killed")
+    process.kill()
+    process.communicate()
+    open_store(store.root).close()
+    assert os.listdir(store.layout.folder("leases")) == []
 
 
 def test_a_corrupt_list_of_images_takes_no_image_away(store: Store) -> None:
