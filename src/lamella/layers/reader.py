@@ -46,8 +46,7 @@ class MemberKind(Enum):
     FIFO = b"6"
 
 
-_KINDS = {kind.value: kind for kind in MemberKind} | {b"7": MemberKind.FILE}
-"""Type 7 is a contiguous file, which every reader takes for a regular one."""
+_KINDS = {kind.value: kind for kind in MemberKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +208,10 @@ class LayerReader:
 
 
 def _gnu_name(data: bytes) -> bytes:
-    """A GNU long name: ends with NULs, has none inside."""
+    """A GNU long name: ends with a NUL (else GNU tar reads on into the padding), has none inside."""
     name = data.rstrip(b"\0")
-    if not name or b"\0" in name:
-        raise HostileInputError("archive has a GNU long name that is empty or has a NUL inside")
+    if not name or b"\0" in name or name == data:
+        raise HostileInputError("archive has a GNU long name that is empty, has a NUL inside or does not end")
     return name
 
 

@@ -68,7 +68,7 @@ def listed_by_tar(tar: str, archive: bytes) -> list[tuple[str, bytes]] | None:
     if done.returncode or done.stderr:
         return None
     found = []
-    for line in done.stdout.splitlines():
+    for line in done.stdout.split(b"\n")[:-1]:
         match = LINE.fullmatch(line)
         assert match, line
         found.append((match[1].decode(), match[6].rstrip(b"/").removeprefix(b"./")))
@@ -264,23 +264,37 @@ def with_right_checksums(archive: bytearray) -> bytes:
     return bytes(archive)
 
 
+FIELDS = (0, 99, 100, 107, 108, 124, 135, 136, 156, 157, 257, 263, 329, 345, 500)
+"""Where fields of a header begin or end."""
+
+places = st.tuples(st.integers(0, 9), st.sampled_from(FIELDS)).map(lambda at: at[0] * 512 + at[1])
+edits = st.one_of(
+    st.sampled_from(
+        [b"\0", b"0", b"1", b"7", b"x", b"g", b"L", b"5", b"/", b"..", bytes(12), b"00000001000\0", b"\x80"]
+    ),
+    st.binary(min_size=1, max_size=12),
+)
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    sample=st.sampled_from(SAMPLES),
-    edits=st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=12)), min_size=1, max_size=3),
+    sample=st.sampled_from(range(len(SAMPLES))),
+    edits=st.lists(st.tuples(st.one_of(places, st.integers(0, 4000)), edits), min_size=1, max_size=3),
     cut=st.one_of(st.just(0), st.integers(0, 3000)),
 )
-@example(sample=SAMPLES[0], edits=[(124, b"00000000000\0")], cut=0)
+@example(sample=0, edits=[(124, b"00000000000\0")], cut=0)
 def test_row30_a_damaged_archive_is_refused_or_read_like_gnu_tar_reads_it(
-    gnu_tar: str, sample: bytes, edits: list[tuple[int, bytes]], cut: int
+    gnu_tar: str, sample: int, edits: list[tuple[int, bytes]], cut: int
 ) -> None:
-    damaged = bytearray(sample)
+    damaged = bytearray(SAMPLES[sample])
     for at, data in edits:
         damaged[at : at + len(data)] = data
     archive = with_right_checksums(damaged)[: len(damaged) - cut]
     try:
         ours = listed_by_us(archive)
     except HostileInputError:
+        return
+    if any(b"\n" in name for _, name in ours):
         return
     theirs = listed_by_tar(gnu_tar, archive)
     if theirs is not None:
