@@ -24,8 +24,8 @@ from lamella.project.spec import LayerSpec, Need
 
 __all__ = [
     "SRC",
-    "Detection",
     "DetectedLayer",
+    "Detection",
     "LowerContext",
     "Lowered",
     "NeededProduct",
@@ -163,7 +163,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class DetectedLayer:
-    """A layer that ``init`` proposes: TOML ``lines`` of its table (without the header) and why."""
+    """A layer that ``init`` proposes: TOML ``lines`` of its table (without the header), and reasons for it."""
 
     name: str
     lines: tuple[str, ...]
@@ -172,10 +172,11 @@ class DetectedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What an adapter found in a tree. ``order`` sorts layers in an image, low first.
+    """What an adapter found in a tree: one thing that an image can be made of.
 
     ``base_packages`` are Debian packages the runtime base needs; ``toolchain`` programs the host must have for
-    ``host = true``. ``entrypoint``, ``expose`` and ``health`` are guesses for the image, empty when unknown.
+    ``host = true``. ``entrypoint``, ``expose``, ``health`` and ``env`` are guesses for the image, empty when unknown;
+    ``why`` has the evidence for each of them by its name. ``notes`` are for the user to know.
     """
 
     stack: str
@@ -189,6 +190,9 @@ class Detection:
     health: str = ""
     version: str = ""
     name: str = ""
+    env: FrozenMap[str, str] = EMPTY_MAP
+    why: FrozenMap[str, str] = EMPTY_MAP
+    notes: tuple[str, ...] = ()
 
 
 class Stack(Protocol):

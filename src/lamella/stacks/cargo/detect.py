@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from dataclasses import replace
 
+from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import DetectedLayer, Detection
@@ -15,6 +17,7 @@ from lamella.stacks.cargo.native import NativeNeeds, native_needs
 from lamella.stacks.cargo.outside import OutsideRead, outside_reads
 from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.places import is_below, joined
+from lamella.stacks.cargo.serving import Server, find_servers
 from lamella.stacks.cargo.settings import read_toolchain
 from lamella.stacks.cargo.tomltext import toml_value
 from lamella.stacks.cargo.workspace import Workspace, load_workspace
@@ -36,41 +39,73 @@ def detect_cargo(tree: Tree) -> tuple[Detection, ...]:
         if any(part in _SKIPPED for part in directory.split("/")):
             continue
         try:
-            detection = _detection(tree, directory, seen)
+            found += tuple(_detections(tree, directory, seen))
         except ConfigError:
             continue
-        if detection is not None:
-            found.append(detection)
     return tuple(found)
 
 
-def _detection(tree: Tree, directory: str, seen: list[str]) -> Detection | None:
-    """The project whose root is in ``directory``; members of one that was found before are not projects of
-    their own.
+def _detections(tree: Tree, directory: str, seen: list[str]) -> Iterator[Detection]:
+    """The project whose root is in ``directory``, one per server in it, or else its main binary; members of one that
+    was found before are not projects of their own.
     """
     workspace = load_workspace(tree, directory)
     if workspace.directory != directory or any(is_below(directory, place) and directory in seen for place in seen):
-        return None
+        return
     seen.extend(workspace.members)
     packages = [workspace.package(member) for member in workspace.members]
     runnable = [package for package in packages if package.binaries]
     if not runnable:
-        return None
-    package, reason = _main_package(workspace, runnable)
-    binary = package.default_run or _main_binary(package)
+        return
+    servers = find_servers(tree, workspace)
+    for server in servers:
+        reason = f"{server.where} shows that {server.binary} is a server"
+        layer = "app" if len(servers) == 1 else server.binary
+        yield _served(_detection(tree, workspace, runnable, server.package, server.binary, reason, layer), server)
+    if not servers:
+        package, reason = _main_package(workspace, runnable)
+        yield _detection(tree, workspace, runnable, package, package.default_run or _main_binary(package), reason)
+
+
+def _detection(
+    tree: Tree,
+    workspace: Workspace,
+    runnable: list[Package],
+    package: Package,
+    binary: str,
+    reason: str,
+    name: str = "app",
+) -> Detection:
     needs = native_needs(workspace.lock.packages) if tree.exists(workspace.lock_path) else NativeNeeds((), ())
     reads = outside_reads(tree, workspace.closure(package.directory))
-    layer = _layer(workspace, package, binary, reads, (reason, *_reasons(tree, workspace, runnable, needs)))
+    reasons = (reason, *_reasons(tree, workspace, runnable, package, needs))
+    layer = _layer(name, workspace, package, binary, reads, reasons)
     return Detection(
         stack="cargo",
-        directory=directory,
+        directory=workspace.directory,
         layers=(layer,),
         base_packages=needs.run,
         toolchain=("cargo", "rustc", "cc"),
         in_image=(layer.name,),
         entrypoint=(f"/app/{binary}",),
         version=f"cargo:{package.directory or '.'}",
-        name=package.name,
+        name=binary,
+    )
+
+
+def _served(detection: Detection, server: Server) -> Detection:
+    """With what the sources say of its port, health route and address."""
+    why = {"expose": server.port_where, "health": server.health_where}
+    env: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    if server.loopback and server.variable:
+        env = {server.variable: f"0.0.0.0:{server.port}"}
+        why["env"] = f"{server.port_where} listens on {server.loopback} otherwise, which nobody outside reaches"
+    elif server.loopback:
+        text = f"{server.port_where}: {server.binary} listens on {server.loopback}; make it 0.0.0.0"
+        notes = (f"{text}, or nobody outside of the container reaches it",)
+    return replace(
+        detection, expose=server.port, health=server.health, env=FrozenMap(env), why=FrozenMap(why), notes=notes
     )
 
 
@@ -111,7 +146,12 @@ def _main_binary(package: Package) -> str:
 
 
 def _layer(
-    workspace: Workspace, package: Package, binary: str, reads: tuple[OutsideRead, ...], why: tuple[str, ...]
+    name: str,
+    workspace: Workspace,
+    package: Package,
+    binary: str,
+    reads: tuple[OutsideRead, ...],
+    why: tuple[str, ...],
 ) -> DetectedLayer:
     """The layer's table: only what is not found without saying it."""
     keys: dict[str, str] = {"dir": workspace.directory} if workspace.directory else {}
@@ -121,12 +161,16 @@ def _layer(
     table = ", ".join(f"{key} = {toml_value(value)}" for key, value in keys.items())
     inputs = (f"inputs = {toml_value([read.pattern for read in reads])}",) if reads else ()
     named = tuple(f"{read.file}:{read.line} names {read.pattern}, which lies outside its crate" for read in reads)
-    return DetectedLayer("app", (*inputs, f"cargo = {{ {table} }}"), (*why, *named))
+    return DetectedLayer(name, (*inputs, f"cargo = {{ {table} }}"), (*why, *named))
 
 
-def _reasons(tree: Tree, workspace: Workspace, runnable: list[Package], needs: NativeNeeds) -> Iterator[str]:
-    if len(runnable) > 1:
-        yield f"other packages with binaries: {', '.join(sorted(package.name for package in runnable))}"
+def _reasons(
+    tree: Tree, workspace: Workspace, runnable: list[Package], chosen: Package, needs: NativeNeeds
+) -> Iterator[str]:
+    others = sorted(package.name for package in runnable if package.name != chosen.name)
+    if others:
+        shown = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+        yield f"other packages with binaries: {shown}"
     toolchain = read_toolchain(tree, workspace.directory)
     if toolchain is not None and toolchain.channel:
         yield f"{toolchain.path} asks for Rust {toolchain.channel}"
