@@ -299,9 +299,9 @@ def _kind(error: Exception) -> str:
 
     names = {
         urllib3.exceptions.NameResolutionError: "the name is not known",
+        urllib3.exceptions.NewConnectionError: "connection refused or no route",
         urllib3.exceptions.ConnectTimeoutError: "no connection in time",
         urllib3.exceptions.ReadTimeoutError: "no data in time",
-        urllib3.exceptions.NewConnectionError: "connection refused or no route",
         urllib3.exceptions.ProxyError: "the proxy refused or is not there",
         urllib3.exceptions.IncompleteRead: "fewer bytes than announced",
         urllib3.exceptions.ProtocolError: "connection lost",
