@@ -37,9 +37,18 @@ def check_layer(session: Session, name: str) -> None:
 
 
 def export_layer(
-    session: Session, selection: Selection, target: Path, options: BuildOptions, sink: EventSink, *, force: bool = False
+    session: Session,
+    selection: Selection,
+    target: Path,
+    options: BuildOptions,
+    sink: EventSink,
+    *,
+    folder: bool = False,
+    force: bool = False,
 ) -> tuple[int, BuildReport]:
     """Builds the product of the selection's layer and copies it to ``target``: (bytes, report of the build).
+
+    ``folder`` and ``force`` are those of ``export_product``.
 
     Raises ConfigError for a layer without a product of its own, for several cells, and a target that is taken.
     """
@@ -48,7 +57,7 @@ def export_layer(
     key = _product_key(session.lower(selection), selection.layer)
     graph, results, report = session.build_layer(selection, options, sink)
     with _opened(session, graph, key, results[key]) as (fileset, content):
-        return export_product(fileset, content, target, force=force), report
+        return export_product(fileset, content, target, folder=folder, force=force), report
 
 
 def _product_key(graph: BuildGraph, layer: str) -> str:

@@ -26,7 +26,7 @@ __all__ = ["command"]
 
 @click.command("export")
 @click.argument("layer", shell_complete=complete_layers)
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path())
 @click.option("--dev", "profile", flag_value="dev", default=None, help="The cell of the dev profile.")
 @click.option("--prod", "profile", flag_value="prod", help="The cell of the prod profile.")
 @click.option("--only", multiple=True, metavar="AXIS=V", help="The cell with this value of an axis.")
@@ -42,7 +42,7 @@ __all__ = ["command"]
 @format_option
 def command(
     layer: str,
-    path: Path,
+    path: str,
     profile: str | None,
     only: tuple[str, ...],
     platforms: tuple[str, ...],
@@ -59,9 +59,9 @@ def command(
 ) -> None:
     """Build the product of LAYER and copy it to PATH.
 
-    A product of one file becomes the file PATH, or a file in PATH when that is a folder; a product of several becomes
-    the folder PATH, which must be new or empty. It appears whole or not at all, and nothing is written through a
-    symlink.
+    A product of one file becomes the file PATH, or a file in PATH when that is a folder or ends with a slash. A product
+    of several becomes the folder PATH, which must be new or empty. It appears whole or not at all, and nothing is
+    written through a symlink.
 
     \b
     lamella export app ./shop         the binary
@@ -79,12 +79,12 @@ def command(
         offline=offline,
         secrets=read_secrets(session.project, secrets, settings.environ, session.root),
     )
-    target = path.absolute()
+    target = Path(path).absolute()
     with open_progress(progress, terminal=settings.terminal) as sink:
-        size, report = export_layer(session, selection, target, options, sink, force=force)
+        size, report = export_layer(session, selection, target, options, sink, folder=path.endswith("/"), force=force)
     if output_format == "json":
         data = {"format": 1, "layer": layer, "path": str(target), "size": size, "built": report.count("built")}
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
-        click.echo(str(path))
+        click.echo(path)
     say(f"{layer}: {format_size(size)} ({report.count('built')} built, {report.count('reused')} reused)")

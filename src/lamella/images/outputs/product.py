@@ -29,15 +29,19 @@ def check_export(target: Path, *, force: bool) -> None:
         )
 
 
-def export_product(fileset: FileSet, content: Content, target: Path, *, force: bool = False) -> int:
+def export_product(
+    fileset: FileSet, content: Content, target: Path, *, folder: bool = False, force: bool = False
+) -> int:
     """Writes a product as ``target``: one file as that file, or into an existing folder; a tree as that folder.
 
-    It appears whole or not at all, everything belongs to the caller. Returns the bytes of its files. Raises
-    ConfigError for a target that is taken, IntegrityError when the bytes are not those of the product.
+    With ``folder`` one file becomes a folder with that file too. It appears whole or not at all, everything belongs to
+    the caller. Returns the bytes of its files. Raises ConfigError for a target that is taken, IntegrityError when the
+    bytes are not those of the product.
     """
     check_export(target, force=force)
     files = [entry for entry in fileset if entry.type is not EntryType.DIRECTORY]
-    if len(fileset) == 1 and len(files) == 1 and files[0].type is EntryType.FILE:
+    one = len(fileset) == 1 and len(files) == 1 and files[0].type is EntryType.FILE
+    if one and (target.is_dir() or not folder):
         place = target / files[0].path if target.is_dir() else target
         _write_file(files[0], content, place)
         return files[0].size
