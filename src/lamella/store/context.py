@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamella.commit import disk_errors
-from lamella.errors import ConfigError
+from lamella.errors import ConfigError, LamellaError
 from lamella.graph.protocols import Clock
 from lamella.host.locks import OnWait, hold, try_lock
 from lamella.store.layout import Layout
@@ -145,7 +145,7 @@ class Context:
             self.remover(path)
         except FileNotFoundError:
             return
-        except OSError as error:
+        except (OSError, LamellaError) as error:  # an engine's remover says it in its own way
             self.warn(f"{path} could not be deleted: {error}")
 
     def empty_trash(self) -> None:

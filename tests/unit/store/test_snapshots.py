@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lamella.canonical import digest_bytes
-from lamella.errors import HostileInputError, IntegrityError
+from lamella.errors import HostileInputError, IntegrityError, SandboxError
 from lamella.graph.fileset import EMPTY_FILESET
 from lamella.store import Store
 from tests.unit.store.samples import fileset_of, open_store, put_product
@@ -113,9 +113,12 @@ def test_the_remover_that_was_set_deletes_trees(store: Store) -> None:
     assert len(deleted) == 1
 
 
-def test_what_a_remover_cannot_delete_is_told_and_stays_in_the_trash(store: Store, warnings: list[str]) -> None:
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), SandboxError("no id mapping")])
+def test_what_a_remover_cannot_delete_is_told_and_stays_in_the_trash(
+    store: Store, warnings: list[str], error: Exception
+) -> None:
     def remover(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+        raise error
 
     store.set_remover(remover)
     made = put_product(store, FILES)
