@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CAPABILITIES", "BubblewrapCall", "bubblewrap_argv"]
+__all__ = ["CAPABILITIES", "PROC_MASKS", "BubblewrapCall", "ProcMasks", "bubblewrap_argv"]
 
 CAPABILITIES = (
     "CAP_CHOWN",
@@ -20,16 +20,43 @@ CAPABILITIES = (
 )
 """What package managers need; nothing that reaches beyond the sandbox."""
 
-MASKED = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug", "/proc/kmsg")
-"""Files of procfs that say too much of the host; /proc/sys, irq, bus and sysrq-trigger bubblewrap makes read-only."""
+
+@dataclass(frozen=True, slots=True)
+class ProcMasks:
+    """What is changed of procfs: ``files`` and ``directories`` that are hidden, and what is ``read_only``.
+
+    Without it root may write /proc/sys although he has no capability there: bubblewrap 0.8 covers only what
+    access(2) calls writable, which the directories of sysctls are not.
+    """
+
+    files: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+    read_only: tuple[str, ...] = ()
+
+
+PROC_MASKS = ProcMasks(
+    files=(
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/key-users",
+        "/proc/kmsg",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+    ),
+    directories=("/proc/acpi", "/proc/asound", "/proc/driver", "/proc/scsi"),
+    read_only=("/proc/bus", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/sys", "/proc/sysrq-trigger"),
+)
+"""The masked and read-only paths of the OCI runtimes; those that a kernel does not have are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class BubblewrapCall:
     """One command in the sandbox. ``root`` is a mounted tree with all mounts of the step in it.
 
-    ``network`` shares the host's network, else the step has only a loopback of its own. ``masked`` are those of
-    ``MASKED`` that this kernel has. ``seccomp_fd``, ``info_fd`` and ``block_fd`` are inherited descriptors:
+    ``network`` shares the host's network, else the step has only a loopback of its own. ``procfs`` are those of
+    ``PROC_MASKS`` that this kernel has. ``seccomp_fd``, ``info_fd`` and ``block_fd`` are inherited descriptors:
     the filter, where the process id is written, and what is waited for before the command starts; -1 for none.
     ``terminal`` keeps the caller's terminal and session, for a shell. ``shown`` are (host path, path inside) pairs
     that are mounted read-only on top, below ``/dev`` or on directories that are there.
@@ -39,7 +66,7 @@ class BubblewrapCall:
     argv: tuple[str, ...]
     cwd: str = "/"
     network: bool = False
-    masked: tuple[str, ...] = ()
+    procfs: ProcMasks = PROC_MASKS
     hostname: str = "lamella"
     seccomp_fd: int = -1
     info_fd: int = -1
@@ -51,8 +78,12 @@ class BubblewrapCall:
 def bubblewrap_argv(call: BubblewrapCall, program: str = "bwrap") -> tuple[str, ...]:
     """The arguments. The environment is the process's own, so that no secret stands in an argument list."""
     argv = [program, "--bind", call.root, "/", "--dev", "/dev", "--proc", "/proc"]
-    for path in call.masked:
+    for path in call.procfs.read_only:
+        argv += ["--ro-bind", path, path]
+    for path in call.procfs.files:
         argv += ["--ro-bind", "/dev/null", path]
+    for path in call.procfs.directories:
+        argv += ["--tmpfs", path, "--remount-ro", path]
     for source, target in call.shown:
         argv += ["--ro-bind", source, target]
     argv += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", call.hostname]

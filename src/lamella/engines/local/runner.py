@@ -209,7 +209,10 @@ class LocalRunner:
 
     def _get_helper(self) -> Helper:
         with self._lock:
-            if self._helper is None or not self._helper.alive:
+            if self._helper is not None and not self._helper.alive:
+                self._helper.close()
+                self._helper = None
+            if self._helper is None:
                 self._helper = Helper(self._settings.env, self._store.layout.staging)
             return self._helper
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from lamella.engines.local.bubblewrap import MASKED, BubblewrapCall, bubblewrap_argv
+from lamella.engines.local.bubblewrap import PROC_MASKS, BubblewrapCall, ProcMasks, bubblewrap_argv
 from lamella.engines.local.limits import ControlGroup, limit_argv
 from lamella.engines.local.seccomp import program
 from lamella.errors import SandboxError
@@ -60,7 +60,7 @@ class Sandbox:
             )
         self._filter = os.memfd_create("lamella-seccomp", os.MFD_CLOEXEC)
         os.write(self._filter, filter_)
-        self._masked = tuple(path for path in MASKED if os.path.exists(path))
+        self._procfs = ProcMasks(*(_existing(getattr(PROC_MASKS, name)) for name in ProcMasks.__slots__))
 
     def run(
         self,
@@ -83,7 +83,7 @@ class Sandbox:
         """
         with _Handles(self._filter) as handles:
             call = BubblewrapCall(
-                root, argv, cwd, network, self._masked,
+                root, argv, cwd, network, self._procfs,
                 seccomp_fd=handles.filter, info_fd=handles.info[1], block_fd=handles.block[0],
             )  # fmt: skip
             limits = () if group else limit_argv(memory, processes, self._prlimit)
@@ -115,7 +115,7 @@ class Sandbox:
         with _Handles(self._filter) as handles:
             full = replace(
                 call,
-                masked=self._masked,
+                procfs=self._procfs,
                 seccomp_fd=handles.filter,
                 info_fd=handles.info[1],
                 block_fd=handles.block[0],
@@ -136,10 +136,14 @@ class Sandbox:
         """The same with this process's own terminal; gives the exit status."""
         filter_ = _fresh(self._filter)
         try:
-            call = BubblewrapCall(root, argv, cwd, network, self._masked, seccomp_fd=filter_, terminal=True)
+            call = BubblewrapCall(root, argv, cwd, network, self._procfs, seccomp_fd=filter_, terminal=True)
             return run_inherited(bubblewrap_argv(call, self._bwrap), env=env, pass_fds=(filter_,), error=SandboxError)
         finally:
             os.close(filter_)
+
+
+def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(path for path in paths if os.path.exists(path))
 
 
 class _Handles:
