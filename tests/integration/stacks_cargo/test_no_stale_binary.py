@@ -75,7 +75,7 @@ def test_a_patched_crate_is_compiled_by_the_dependency_step_and_stays_fresh(make
 
 
 def test_a_patched_crate_that_goes_back_is_not_left_as_it_was(make_bench: MakeBench) -> None:
-    """The dependency step of the first state is in the records, so only the final step runs: over the second state's work."""
+    """The dependency step of the first state is recorded, so only the final step runs, over the second one's work."""
     bench = make_bench(PATCHED)
     bench.build()
     bench.write("vendor/itoa/src/lib.rs", PATCHED["vendor/itoa/src/lib.rs"].replace("A{i}", "B{i}"))

@@ -1,4 +1,4 @@
-"""Third-party crates are compiled once: what the dependency step compiled is fresh in the final step, in every setting."""
+"""Third-party crates are compiled once: what the dependency step compiled is fresh in the final step."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def test_an_edit_and_its_revert_give_the_first_binary_again(make_bench: MakeBenc
 
 
 def test_flags_of_the_layer_are_added_to_those_of_the_projects_configuration(make_bench: MakeBench) -> None:
-    main = 'fn main() { println!("{} {}", cfg!(from_file), cfg!(from_layer)); let _ = (itoa::Buffer::new(), lib::number()); }\n'
+    shown = 'println!("{} {}", cfg!(from_file), cfg!(from_layer));'
+    main = f"fn main() {{ {shown} let _ = (itoa::Buffer::new(), lib::number()); }}\n"
     for table in ("[build]", '[target."cfg(unix)"]'):
         config = f'{table}\nrustflags = ["--cfg", "from_file"]\n'
         files = {**TINY, ".cargo/config.toml": config, "app/src/main.rs": f"#![allow(unexpected_cfgs)]\n{main}"}

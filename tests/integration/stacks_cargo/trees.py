@@ -1,5 +1,7 @@
 """Small workspaces with real third-party crates."""
 
+# ruff: noqa: E501 - one manifest, one text
+
 from __future__ import annotations
 
 MANY_SIDED = {

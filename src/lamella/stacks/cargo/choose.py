@@ -11,7 +11,7 @@ from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.places import joined
 from lamella.stacks.cargo.workspace import Workspace
 
-__all__ = ["choose_binary", "choose_package"]
+__all__ = ["check_features", "choose_binary", "choose_package"]
 
 
 def choose_package(workspace: Workspace, layer: LayerSpec, spec: CargoSpec) -> Package:
@@ -80,6 +80,17 @@ def choose_binary(layer: LayerSpec, spec: CargoSpec, package: Package) -> str:
         raise layer_error(layer, f"package {package.name} has no binary", hint="set cargo.package to one that has")
     what = f"package {package.name} has several binaries and no default-run: {', '.join(names)}"
     raise layer_error(layer, what, hint="set cargo.bin to one of them")
+
+
+def check_features(layer: LayerSpec, spec: CargoSpec, package: Package) -> None:
+    """Raises ConfigError for a feature that the package does not have; ``name/feature`` of others is left to Cargo."""
+    known = package.implied_features
+    for feature in spec.features:
+        owner, slash, inner = feature.partition("/")
+        name = inner if slash and owner == package.name else feature
+        if "/" not in name and name not in known:
+            what = f"package {package.name} has no feature {name!r}"
+            raise layer_error(layer, what, hint=_choices(name, sorted(known)))
 
 
 def _choices(wanted: str, names: Iterable[str]) -> str:

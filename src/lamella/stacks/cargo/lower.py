@@ -27,7 +27,7 @@ from lamella.stacks.base import (
     vertex_info,
 )
 from lamella.stacks.cargo.cfg import target_of
-from lamella.stacks.cargo.choose import choose_binary, choose_package
+from lamella.stacks.cargo.choose import check_features, choose_binary, choose_package
 from lamella.stacks.cargo.lockfile import LOCK
 from lamella.stacks.cargo.matching import check_lock
 from lamella.stacks.cargo.native import native_needs
@@ -125,6 +125,7 @@ def _prepare(context: LowerContext) -> _Work:
     directory = joined("", spec.dir)
     workspace = load_workspace(context.tree, directory)
     package = choose_package(workspace, layer, spec)
+    check_features(layer, spec, package)
     settings = read_settings(context.tree, directory)
     loaded = load_packages(workspace, package.directory, spec.profile, settings.overrides)
     toolchain = read_toolchain(context.tree, directory)

@@ -67,7 +67,8 @@ def _excludes(root: Document, directory: str) -> bool:
 def _globbed(directory: str, glob: str) -> bool:
     """Whether a glob of ``members`` takes a directory itself, not merely one above it."""
     return (
-        ("**" in glob or directory.count("/") == glob.count("/"))
+        bool(directory)
+        and ("**" in glob or directory.count("/") == glob.count("/"))
         and directory.startswith(literal_prefix(glob))
         and compile_patterns((glob,))(directory)
     )
@@ -171,9 +172,8 @@ class Workspace:
             if directory not in self._manifests.directories:
                 raise _not_there(directory, wanted_by)
             document = self._manifests.document(directory)
-            root = self.root if directory == self.directory else self._manifests.root_of(directory)
-            files = self._target_files(directory)
-            self._packages[directory] = read_package(document, inherited(document, root), files)
+            raw = inherited(document, self._manifests.root_of(directory))
+            self._packages[directory] = read_package(document, raw, self._target_files(directory))
         return self._packages[directory]
 
     def _target_files(self, directory: str) -> frozenset[str]:

@@ -99,9 +99,11 @@ class Layer:
     extra: FrozenMap[str, object] = field(default_factory=FrozenMap)
 
 
-def lower(tree: Tree, layer: Layer, needs: tuple[NeededProduct, ...] = ()) -> Outcome:
-    """One layer named ``app`` on a toolchain named by ``layer.rootfs``."""
+def lower(tree: Tree, layer: Layer, needs: tuple[NeededProduct, ...] = (), *, more: tuple[Vertex, ...] = ()) -> Outcome:
+    """One layer named ``app`` on a toolchain named by ``layer.rootfs``; ``more`` are vertices that ``needs`` names."""
     graph = DefinitionBuilder()
+    for vertex in more:
+        graph.add(vertex)
     rootfs = graph.add(Vertex(HostOp(layer.rootfs), ()))
     spec = LayerSpec(
         "app",
