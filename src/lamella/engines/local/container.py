@@ -214,9 +214,13 @@ class _Root:
         return self._job.cwd
 
     def clean(self) -> None:
-        """Removes what the container wrote."""
-        with Rooted(self._job.folder, links=False) as folder, suppress(FileNotFoundError):
-            folder.remove_tree("container")
+        """Removes what the container wrote: its files, and volumes that are in its folder."""
+        inside = (Path(bind.path) for bind in self._job.binds)
+        names = {path.name for path in inside if path.parent == Path(self._job.folder)}
+        with Rooted(self._job.folder, links=False) as folder:
+            for name in (self._home.name, *sorted(names)):
+                with suppress(FileNotFoundError):
+                    folder.remove_tree(name)
 
     def _wanted(self) -> list[MountOp]:
         ops: list[MountOp] = [Bind(bind.target, bind.path, bind.read_only, bind.file) for bind in self._job.binds]
