@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,26 @@ def _bootstrap(home: Path, path: Path) -> None:
         missing(f"no base for steps: {error}")
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="lamella-open-", ignore_cleanup_errors=True) as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture(scope="session")
+def open_python() -> str:
+    """An interpreter of this version that any user may run: this one, or the system's."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    for candidate in (os.path.realpath(sys.executable), f"/usr/bin/{version}"):
+        closed = [folder for folder in Path(candidate).parents if not folder.stat().st_mode & 0o001]
+        if os.path.exists(candidate) and not closed:
+            return candidate
+    return missing(f"no {version} that other users may run")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import itertools
 import os
 import textwrap
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class Steps:
         self,
         *commands: Command | str,
         mounts: tuple[Mount, ...] = (),
-        inputs: dict[int, StepInput] | None = None,
+        inputs: Mapping[int, StepInput] | None = None,
         outputs: tuple[tuple[str, str], ...] = (),
         rootfs: Rootfs | None = None,
         secrets: dict[str, bytes] | None = None,

@@ -13,6 +13,7 @@ from lamella.engines.local.values import Chain, SnapshotInput
 from lamella.errors import ConfigError, HostileInputError, IntegrityError, StepError
 from lamella.graph.fileset import EntryType
 from lamella.graph.mount import BindMount, CacheMount, SecretMount, StateMount, TmpfsMount
+from lamella.sources.staging import stable_time
 from tests.integration.engine.steps import Steps, py, sh, source
 
 
@@ -57,7 +58,7 @@ def test_products_are_the_same_whatever_the_step_did_to_modes_owners_and_times(s
     found = steps.store.snapshots.find(one.outcome.snapshot)
     assert found is not None
     assert (found.path / "a").read_text(encoding="utf-8") == "a\n"
-    assert (found.path / "a").stat().st_mtime == 315532800
+    assert (found.path / "a").stat().st_mtime_ns == stable_time(one.outcome.fileset.entries[0].digest)
 
 
 def test_outputs_are_placed_and_links_in_them_lead_nowhere_outside(steps: Steps) -> None:
@@ -166,11 +167,40 @@ def test_touched_sources_are_newer_than_anything_in_a_state(steps: Steps, projec
     assert int(shown[0]) >= int(ahead)
 
 
-def test_sources_without_touch_have_one_constant_time(steps: Steps, project: Path) -> None:
+def test_times_of_sources_without_touch_follow_from_their_content(steps: Steps, project: Path) -> None:
+    def seen() -> dict[str, str]:
+        look = steps.spec(
+            "stat -c '%n %Y' run.sh src/main.txt", cwd=SRC.target, mounts=(SRC,), inputs={0: source(project)}
+        )
+        ran = steps.run(steps.spec(look, cwd=SRC.target, mounts=(SRC,), inputs={0: source(project)}))
+        return dict(line.split() for line in ran.lines)
+
+    before = seen()
+    (project / "run.sh").write_text("#!/bin/sh\necho new\n", encoding="utf-8")
+    after = seen()
+    assert after["src/main.txt"] == before["src/main.txt"]
+    assert after["run.sh"] != before["run.sh"]
+
+
+def test_a_touched_product_is_newer_than_a_state_too(steps: Steps) -> None:
+    made = steps.run(steps.spec("mkdir -p /o/d; echo x > /o/d/x", outputs=(("/o", ""),)))
+    mounts = (BindMount(0, "/p", touch=True, source="d"), StateMount(f"tp-{os.getpid()}", "/state"))
+    product = {0: SnapshotInput(made.outcome.snapshot)}
+    steps.run(steps.spec("touch /state/built", mounts=mounts, inputs=product))
     ran = steps.run(
-        steps.spec("stat -c %Y src/main.txt link src", cwd="/lamella/src", mounts=(SRC,), inputs={0: source(project)})
+        steps.spec("test /p/x -nt /state/built && echo newer; echo w > /p/w", mounts=mounts, inputs=product)
     )
-    assert set(ran.lines) == {"315532800"}
+    assert (ran.lines, ran.outcome.wrote_sources) == (["newer"], ("/p/w",))
+
+
+def test_a_stage_that_lasts_is_brought_up_to_date(steps: Steps, project: Path) -> None:
+    look = "find . -type f | sort | xargs cat"
+    first = steps.run(steps.spec(look, cwd=SRC.target, mounts=(SRC,), inputs={0: source(project)}))
+    (project / "src/main.txt").unlink()
+    (project / "src/other.txt").write_text("other\n", encoding="utf-8")
+    (project / "link").unlink()
+    second = steps.run(steps.spec(look, cwd=SRC.target, mounts=(SRC,), inputs={0: source(project)}))
+    assert (first.lines[-1], second.lines[-1]) == ("main", "other")
 
 
 def test_states_and_caches_outlive_a_step_unless_it_wants_fresh_ones(steps: Steps) -> None:

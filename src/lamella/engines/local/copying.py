@@ -1,7 +1,7 @@
 """Copies between rooted directories, by handles: products out of a step, sources into its stage.
 
 Never a hard link: a chmod or a touch inside a step would change the original (DESIGN 7b.2). Content is cloned where
-the file system can (copy_file_range(2) does), modes become those of products, times one constant.
+the file system can (copy_file_range(2) does), modes become those of products, times follow from the content.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import os
 import stat
 
 from lamella.errors import StepError
+from lamella.graph.fileset import FileSet
 from lamella.host.rooted import Rooted
+from lamella.sources.staging import stable_time
 
-__all__ = ["PRODUCT_TIME", "copy_bytes", "copy_product"]
-
-PRODUCT_TIME = 315_532_800 * 10**9
-"""Modification time of everything in a product, nanoseconds: 1980-01-01, the first that a zip archive can name."""
+__all__ = ["copy_bytes", "copy_product", "settle_times"]
 
 _CHUNK = 1 << 24
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -53,23 +52,18 @@ def _copy_tree(top: Rooted, out: Rooted, target: str, shown: str) -> None:
     if target:
         out.mkdirs(target)
     prefix = f"{target}/" if target else ""
-    directories = [target] if target else []
     with _reopened(top) as source:
         for item in source.walk():
             path, mode = prefix + item.path, item.stat.st_mode
             if stat.S_ISDIR(mode):
                 out.mkdirs(path)
-                directories.append(path)
             elif stat.S_ISREG(mode):
                 _copy_file(source, item.path, out, path)
             elif stat.S_ISLNK(mode):
                 _parents(out, path)
                 out.symlink(os.readlink(item.name, dir_fd=item.parent), path)
-                out.utime(path, PRODUCT_TIME)
             elif not stat.S_ISSOCK(mode):
                 raise StepError(f"{shown}/{item.path} is a device or FIFO, which no product holds")
-    for path in reversed(directories):
-        out.utime(path, PRODUCT_TIME)
 
 
 def _reopened(top: Rooted) -> Rooted:
@@ -90,9 +84,21 @@ def _copy_file(source: Rooted, path: str, out: Rooted, target: str, *, follow: b
         writer = out.create(target, mode)
         try:
             copy_bytes(reader, writer)
-            os.utime(writer, ns=(PRODUCT_TIME, PRODUCT_TIME))
         finally:
             os.close(writer)
+
+
+def settle_times(root: str, fileset: FileSet) -> None:
+    """Gives everything in a product a time that follows from its content, as stages of sources have it.
+
+    A tool in a later step that trusts times then sees a change for what it is.
+    """
+    entries = {entry.path: entry for entry in fileset}
+    with Rooted(root, links=False) as rooted:
+        for item in reversed(list(rooted.walk())):
+            entry = entries.get(item.path)
+            moment = stable_time((entry.digest or entry.link) if entry else "")
+            rooted.utime(item.path, moment)
 
 
 def copy_bytes(reader: int, writer: int) -> int:

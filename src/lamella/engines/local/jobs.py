@@ -55,14 +55,15 @@ class RootfsJob:
 class InputMount:
     """An input at ``target``: ``source`` inside ``tree``, writes thrown away and reported.
 
-    With ``fileset`` (a file that holds one in stored form) ``tree`` is the user's directory, from which those files
-    are copied first. ``touch`` makes their times newer than ``after`` (nanoseconds) and not older than now.
+    With ``fileset`` (a file that holds one in stored form) those files are copied out of ``tree`` first, into
+    ``stage`` when there is a lasting one. ``touch`` makes their times newer than ``after`` (nanoseconds).
     """
 
     target: str
     tree: str
     source: str = ""
     fileset: str = ""
+    stage: str = ""
     touch: bool = False
     after: int = 0
 

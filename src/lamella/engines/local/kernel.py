@@ -75,7 +75,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
-    """A mount, as mount(2) makes it."""
+    """Mounts a file system, or changes a mount, as the call of that name in section 2 of the manual does."""
     parts = [os.fsencode(part) if part else None for part in (source, target, kind)]
     result = _libc().mount(*parts, ctypes.c_ulong(flags), os.fsencode(data) if data else None)
     _check(result, f"mount of {kind or 'flags'} on {target}")

@@ -25,6 +25,7 @@ from lamella.errors import ConfigError, IntegrityError, InternalError
 from lamella.graph.mount import BindMount, CacheMount, SecretMount, StateMount, TmpfsMount
 from lamella.graph.op import Command
 from lamella.oci.digest import short_digest
+from lamella.store.snapshots import Snapshot
 from lamella.store.store import Store
 
 __all__ = ["StepContext", "shell_spec", "step_job"]
@@ -62,7 +63,7 @@ def step_job(
         rootfs=_rootfs(spec, context),
         commands=commands,
         user=op.user,
-        inputs=_inputs(spec, context, directories),
+        inputs=_inputs(spec, context, directories, stack),
         directories=directories,
         tmpfs=tuple(TmpfsJob(mount.target, mount.size) for mount in op.mounts if isinstance(mount, TmpfsMount)),
         secrets=_secret_files(spec),
@@ -94,13 +95,17 @@ def _rootfs(spec: StepSpec, context: StepContext) -> RootfsJob:
 
 
 def _tree(store: Store, identity: str) -> str:
+    return str(_snapshot(store, identity).path)
+
+
+def _snapshot(store: Store, identity: str) -> Snapshot:
     found = store.snapshots.find(identity)
     if found is None:
         raise IntegrityError(
             f"snapshot {short_digest(identity)} is not in the store any more",
             hint="run: lamella cache repair, then build again",
         )
-    return str(found.path)
+    return found
 
 
 def _command(
@@ -156,20 +161,30 @@ def _directories(spec: StepSpec, context: StepContext, stack: ExitStack) -> tupl
     return tuple(held)
 
 
-def _inputs(spec: StepSpec, context: StepContext, directories: tuple[DirectoryMount, ...]) -> tuple[InputMount, ...]:
-    last = max((os.stat(mount.path).st_mtime_ns for mount in directories if mount.stamp), default=0)
-    return tuple(_input(spec, mount, context, last) for mount in spec.op.mounts if isinstance(mount, BindMount))
+def _inputs(
+    spec: StepSpec, context: StepContext, directories: tuple[DirectoryMount, ...], stack: ExitStack
+) -> tuple[InputMount, ...]:
+    after = max((os.stat(mount.path).st_mtime_ns for mount in directories if mount.stamp), default=0)
+    binds = [mount for mount in spec.op.mounts if isinstance(mount, BindMount)]
+    return tuple(replace(_input(spec, mount, context, stack), touch=mount.touch, after=after) for mount in binds)
 
 
-def _input(spec: StepSpec, mount: BindMount, context: StepContext, after: int) -> InputMount:
+def _input(spec: StepSpec, mount: BindMount, context: StepContext, stack: ExitStack) -> InputMount:
+    """A product is mounted as it lies in the store, unless its times shall be new; sources are always copied."""
     given = spec.inputs.get(mount.input)
     if given is None:
         raise InternalError(f"{spec.name}: input {mount.input} of the mount at {mount.target} was not handed in")
     if isinstance(given, SnapshotInput):
-        return InputMount(mount.target, _tree(context.store, given.id), mount.source)
+        found = _snapshot(context.store, given.id)
+        manifest = str(found.folder / "manifest") if mount.touch else ""
+        return InputMount(mount.target, str(found.path), mount.source, manifest)
     path = context.folder / f"fileset-{mount.input}"
     path.write_bytes(given.fileset.to_bytes())
-    return InputMount(mount.target, str(given.root), mount.source, str(path), mount.touch, after)
+    stage = ""
+    if not spec.fresh_states:
+        name = f"stage {given.root} {spec.name} {mount.target}"
+        stage = str(stack.enter_context(context.store.caches.hold(name, "private", label=f"stage of {spec.name}")))
+    return InputMount(mount.target, str(given.root), mount.source, str(path), stage)
 
 
 def _secret_files(spec: StepSpec) -> tuple[SecretFile, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 
 from lamella.engines.local.accounts import Account, drop_privileges, user_ids
-from lamella.engines.local.copying import copy_product
+from lamella.engines.local.copying import copy_product, settle_times
 from lamella.engines.local.jobs import CommandJob, StepJob, StepReply
 from lamella.engines.local.limits import ControlGroup, make_group
 from lamella.engines.local.masking import Masker
@@ -19,6 +19,7 @@ from lamella.engines.local.sandbox import Ended, Sandbox
 from lamella.engines.local.steproot import StepRoot
 from lamella.engines.local.writes import written_paths
 from lamella.errors import ResourceError, StepError
+from lamella.graph.fileset import FileSet
 from lamella.graph.patterns import compile_patterns
 from lamella.host.rooted import Rooted
 from lamella.layers.snapshot import PRODUCT, scan_tree
@@ -59,7 +60,7 @@ def run_step(job: StepJob, sandbox: Sandbox, emit: Emit, cancelled: Event, *, ro
         if job.outputs:
             _copy_outputs(job, root)
         reply = replace(reply, wrote=_written(job, root))
-    fileset = scan_tree(job.result, PRODUCT) if job.outputs else root.changes()
+    fileset = _product(job) if job.outputs else root.changes()
     path = Path(job.folder) / "fileset"
     path.write_bytes(fileset.to_bytes())
     root.clean()
@@ -75,6 +76,12 @@ def run_shell(job: StepJob, sandbox: Sandbox, *, rootless: bool) -> int:
         argv = (*drop_privileges(root.merged, account), *command.argv)
         cwd = command.cwd if root.has_directory(command.cwd) else "/"
         return sandbox.shell(root.merged, argv, env=command.env, cwd=cwd, network=command.network)
+
+
+def _product(job: StepJob) -> FileSet:
+    fileset = scan_tree(job.result, PRODUCT)
+    settle_times(job.result, fileset)
+    return fileset
 
 
 @contextmanager
