@@ -74,7 +74,9 @@ def make_container(
         )
     user, user_origin = _first((flags.user, "--user"), (options.user or "", "project"), (runtime.user, "image"))
     workdir, where = _first((flags.workdir, "--workdir"), (runtime.working_dir, "image"), ("/", "default"))
-    network, network_origin = _first((flags.network, "--network"), (options.network, "project"))
+    network, network_origin = _first(
+        (flags.network, "--network"), (options.network if spec is not None else "", "project"), ("bridge", "default")
+    )
     if not workdir.startswith("/"):
         raise ConfigError(f"--workdir {workdir!r} is not an absolute path")
     return Container(
