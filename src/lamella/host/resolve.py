@@ -28,6 +28,9 @@ _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_IN_ROOT = 0x02, 0x04, 0x10
 _RETRIES = 64
 
+_DIRECTORY_ENDS = ("/", "/.")
+"""A path that ends so names a directory: a link in front of it is followed (path_resolution(7))."""
+
 
 class Resolver(Protocol):
     """Opens ``path`` below the directory ``root`` and returns a new descriptor with close-on-exec.
@@ -90,6 +93,7 @@ class _Walk:
         self._path = path
         self._stack = [root]
         self._parts = deque(part for part in path.split("/") if part not in ("", "."))
+        self._ends_in_directory = path.endswith(_DIRECTORY_ENDS)
         self._links = links
         self._hops = 0
 
@@ -106,7 +110,7 @@ class _Walk:
                     os.close(self._stack.pop())
                 continue
             last = not self._parts
-            if last and not (follow and self._is_link(name)):
+            if last and not self._ends_in_directory and not (follow and self._is_link(name)):
                 return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=self._stack[-1])
             self._enter(name)
         return os.open(".", flags & ~os.O_CREAT | os.O_NOFOLLOW, dir_fd=self._stack[-1])
@@ -133,6 +137,8 @@ class _Walk:
         os.close(self._stack.pop())
         if target.startswith("/"):
             self.close()
+        if not self._parts:
+            self._ends_in_directory = self._ends_in_directory or target.endswith(_DIRECTORY_ENDS)
         self._parts.extendleft(reversed([part for part in target.split("/") if part not in ("", ".")]))
 
 

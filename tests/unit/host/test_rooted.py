@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lamella.errors import HostileInputError
@@ -124,6 +124,13 @@ def test_without_links_any_link_on_the_way_is_refused(top: Path, resolver: Resol
             with pytest.raises(OSError, match="symbolic links") as caught:
                 read(strict, path)
             assert caught.value.errno == errno.ELOOP
+
+
+@pytest.mark.parametrize("path", ["inner/", "inner/.", "a/up/."])
+def test_a_path_that_ends_in_a_slash_names_what_the_link_leads_to(root: Rooted, path: str) -> None:
+    assert stat.S_ISDIR(root.lstat(path).st_mode)
+    with pytest.raises(NotADirectoryError):
+        root.lstat("to-file/")
 
 
 def test_a_file_is_no_directory(root: Rooted) -> None:
@@ -386,6 +393,8 @@ PATHS = st.lists(PARTS, min_size=1, max_size=6).map("/".join)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(targets=["a"] * 4, path="link1/.", follow=False, links=False)
+@example(targets=["a/b/file/"] * 4, path="link1", follow=True, links=True)
 @given(
     targets=st.lists(PATHS.filter(bool), min_size=4, max_size=4), path=PATHS, follow=st.booleans(), links=st.booleans()
 )
