@@ -12,7 +12,7 @@ from lamella.build.parts import Selection
 from lamella.engines.base import SolveOptions, SolveRequest
 from lamella.engines.work import Work
 from lamella.errors import ConfigError, IntegrityError
-from lamella.graph.events import EventSink
+from lamella.graph.events import EventSink, Message
 from lamella.graph.fileset import FileSet
 from lamella.graph.op import ExecOp, InlineOp, SourceOp
 from lamella.graph.record import Result
@@ -137,6 +137,8 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     try:
         maker = make_step_maker(session, runner)
         work = Work(key, vertex, parts, results, request, resolver, sink.emit)
+        text = f"a shell where {vertex.info.name} runs; exit leaves it"
+        sink.emit(Message(session.clock.monotonic(), "info", text))
         return runner.shell(maker.step_spec(work, vertex.op))
     finally:
         runner.close()

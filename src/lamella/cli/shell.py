@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from lamella.build.options import BuildOptions
-from lamella.cli.messages import say
 from lamella.cli.options import complete_layers, file_option, selection_from, source_options
 from lamella.cli.progress import open_progress
 from lamella.cli.secrets import read_secrets
@@ -52,5 +51,4 @@ def command(
     selection = selection_from((), profile, only, platforms, every=False, layer=name)
     options = BuildOptions(secrets=read_secrets(session.project, secrets, settings.environ, session.root))
     with open_progress("plain", terminal=settings.terminal) as sink:
-        say(f"a shell for {layer}; exit leaves it")
         return open_shell(session, selection, layer if ":" in layer else "", options, sink)
