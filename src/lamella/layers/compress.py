@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from lamella.errors import ConfigError, InternalError
+from lamella.layers.digest import StreamDigest
 from lamella.layers.tar import ByteSink
 from lamella.oci import media
 from lamella.oci.manifest import Descriptor
@@ -126,7 +127,8 @@ class CompressingWriter:
         self._encoder = _encoder(compressor, default_level(compressor) if level is None else level)
         self._plain = compressor == "none"
         self._media_type = _MEDIA[compressor]
-        self._inner, self._outer = hashlib.sha256(), hashlib.sha256()
+        self._inner, self._outer = StreamDigest(), hashlib.sha256()
+        self._diff_id = ""
         self._size = self._written = 0
         self._result: CompressedLayer | None = None
 
@@ -151,9 +153,14 @@ class CompressingWriter:
         if self._result is not None:
             return
         self._emit(self._encoder.flush())
-        diff_id = f"sha256:{self._inner.hexdigest()}"
+        diff_id = self.plain_digest()
         digest = diff_id if self._plain else f"sha256:{self._outer.hexdigest()}"
         self._result = CompressedLayer(Descriptor(self._media_type, digest, self._written), diff_id, self._size)
+
+    def plain_digest(self) -> str:
+        """The digest of what went in: the diff_id. Nothing may follow."""
+        self._diff_id = self._diff_id or self._inner.finish()
+        return self._diff_id
 
     @property
     def result(self) -> CompressedLayer:

@@ -14,17 +14,18 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lamella.errors import ConfigError, HostileInputError, IntegrityError, InternalError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.graph.record import LayerResult
 from lamella.layers.content import Content
+from lamella.layers.digest import StreamDigest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["OPAQUE_MARKER", "WHITEOUT_PREFIX", "ByteSink", "check_layer", "write_layer"]
+__all__ = ["OPAQUE_MARKER", "WHITEOUT_PREFIX", "ByteSink", "DigestingSink", "check_layer", "write_layer"]
 
 WHITEOUT_PREFIX = ".wh."
 OPAQUE_MARKER = ".wh..wh..opq"
@@ -59,6 +60,14 @@ class ByteSink(Protocol):
 
     def write(self, data: bytes, /) -> object:
         """Takes all of ``data``."""
+
+
+@runtime_checkable
+class DigestingSink(ByteSink, Protocol):
+    """A sink that takes the digest of what it is given, so that nobody else has to."""
+
+    def plain_digest(self) -> str:
+        """The digest of all data so far; nothing may follow."""
 
 
 def write_layer(
@@ -145,7 +154,7 @@ class _Archive:
         self._gathered = 0
         self._size = 0
         self._members = 0
-        self._hash = hashlib.sha256()
+        self._digest = None if isinstance(out, DigestingSink) else StreamDigest()
 
     def file(self, entry: Entry, content: Content) -> None:
         """A regular file with its bytes, which must be as long and as hashed as the entry says."""
@@ -224,14 +233,16 @@ class _Archive:
         self._pieces.clear()
         self._size += len(data)
         self._gathered = 0
-        self._hash.update(data)
+        if self._digest is not None:
+            self._digest.update(data)
         self._out.write(data)
 
     def finish(self) -> LayerResult:
         """The two zero blocks that end an archive, and the result."""
         self._add(bytes(2 * _BLOCK))
         self._flush()
-        return LayerResult(f"sha256:{self._hash.hexdigest()}", self._size, self._members)
+        diff_id = self._out.plain_digest() if isinstance(self._out, DigestingSink) else ""
+        return LayerResult(self._digest.finish() if self._digest else diff_id, self._size, self._members)
 
 
 def _ustar_name(name: str) -> tuple[bytes, bytes] | None:

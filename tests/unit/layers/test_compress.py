@@ -12,8 +12,12 @@ import pytest
 import zstandard
 
 from lamella.errors import ConfigError, InternalError
+from lamella.graph.fileset import FileSet
 from lamella.layers.compress import CompressingWriter, compress_layer
+from lamella.layers.content import bytes_content
+from lamella.layers.tar import write_layer
 from lamella.oci import media
+from tests.unit.layers.trees import file
 
 RANDOM = random.Random(7)
 DATA = b"".join(RANDOM.randbytes(40) * RANDOM.randint(1, 400) for _ in range(600))
@@ -101,3 +105,15 @@ def test_there_is_no_result_after_an_error() -> None:
         raise ZeroDivisionError
     with pytest.raises(InternalError):
         _ = writer.result
+
+
+@pytest.mark.parametrize("compressor", ["none", "gzip", "zstd"])
+def test_a_layer_written_into_a_compressor_has_one_diff_id(compressor: str) -> None:
+    data = DATA[:3_000_000]
+    fileset, content = FileSet.of([file("big", data), file("small", b"s")]), bytes_content({"big": data, "small": b"s"})
+    plain, packed = io.BytesIO(), io.BytesIO()
+    expected = write_layer(fileset, content, plain)
+    with CompressingWriter(packed, compressor) as writer:
+        assert write_layer(fileset, content, writer) == expected
+    assert (writer.result.diff_id, writer.result.size) == (expected.diff_id, expected.size)
+    assert decode(compressor, packed.getvalue()) == plain.getvalue()
