@@ -38,10 +38,10 @@ class LiveSink:
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr, highlight=False)
-        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=10, transient=True)
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
         self._reused = 0
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=10, transient=True)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -53,24 +53,29 @@ class LiveSink:
         self._live.stop()
 
     def emit(self, event: Event) -> None:
-        """Takes one event."""
+        """Takes one event. Lines are printed outside the lock: drawing holds rich's own lock and then wants this one."""
         with self._lock:
-            match event:
-                case VertexStarted():
-                    self._running[event.vertex] = _Running(event.name, event.why)
-                case VertexProgress():
-                    if event.vertex in self._running:
-                        self._running[event.vertex].progress = progress_text(event)
-                case VertexLog():
-                    self._add_log(event)
-                case VertexFinished():
-                    self._running.pop(event.vertex, None)
-                    self._reused += event.outcome == "reused"
-                    if event.outcome != "reused":
-                        self._console.print(Text.from_ansi(finished_line(event)))
-                case Message():
-                    for line in message_lines(event):
-                        self._console.print(Text.from_ansi(line))
+            lines = self._take(event)
+        for line in lines:
+            self._console.print(Text.from_ansi(line))
+
+    def _take(self, event: Event) -> list[str]:
+        """Brings the tree up to date; the lines that stay above it."""
+        match event:
+            case VertexStarted():
+                self._running[event.vertex] = _Running(event.name, event.why)
+            case VertexProgress():
+                if event.vertex in self._running:
+                    self._running[event.vertex].progress = progress_text(event)
+            case VertexLog():
+                self._add_log(event)
+            case VertexFinished():
+                self._running.pop(event.vertex, None)
+                self._reused += event.outcome == "reused"
+                return [] if event.outcome == "reused" else [finished_line(event)]
+            case Message():
+                return message_lines(event)
+        return []
 
     def _add_log(self, event: VertexLog) -> None:
         running = self._running.get(event.vertex)
