@@ -53,7 +53,7 @@ class LiveSink:
         self._live.stop()
 
     def emit(self, event: Event) -> None:
-        """Takes one event. Lines are printed outside the lock: drawing holds rich's own lock and then wants this one."""
+        """Takes one event. Lines are printed outside the lock: who draws holds rich's own lock and then wants this."""
         with self._lock:
             lines = self._take(event)
         for line in lines:
