@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamella.graph.mount import BindMount, CacheMount
-from lamella.graph.op import ExecOp, InlineOp, SourceOp
+from lamella.graph.op import ExecOp, InlineOp, SourceOp, WheelsOp
 from lamella.graph.vertex import Vertex
+from lamella.layers.wheels import install_wheels
 from lamella.testing.tree import MemoryTree
 from tests.unit.stacks.lowering import Outcome
 
@@ -31,6 +33,7 @@ class HostSteps:
     tree: MemoryTree
     work: Path
     programs: tuple[str, ...] = ()
+    wheels: Callable[[WheelsOp], list[Path]] = lambda op: []
     done: dict[str, Path] = field(default_factory=dict)
     said: str = ""
 
@@ -56,6 +59,8 @@ class HostSteps:
             case InlineOp():
                 for file in vertex.op.files:
                     _write(folder / file.path, file.data, file.mode)
+            case WheelsOp():
+                install_wheels(self.wheels(vertex.op), folder, venv=vertex.op.venv, python=vertex.op.python)
             case ExecOp():
                 self._run(vertex, vertex.op, folder)
             case _:

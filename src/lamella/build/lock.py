@@ -10,6 +10,7 @@ from lamella.build.parts import Parts, Selection, expand_cells, lower
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, InternalError
 from lamella.graph.op import Wheel
+from lamella.planning.lowering import LoweredLayer
 from lamella.project.lock import BasePin, BootstrapPin, Lock, PythonSet
 from lamella.project.spec import BaseSpec, CellSpec, LayerSpec
 from lamella.sources.wheel_request import ResolveRequest
@@ -138,11 +139,17 @@ def _python_sets(parts: Parts, selection: Selection, resolvers: Resolvers, say: 
             )
             lock = replace(lock, python=(*lock.python, found))
         else:
-            used = {item.lowered.details.get("request") for item in graph.layers}
+            used = {digest for item in graph.layers for digest in _requests(item)}
             kept = (found for found in lock.python if found.request in used)
             ordered = sorted(kept, key=lambda found: (found.layer, found.variant, found.request))
             return replace(lock, python=tuple(ordered))
     raise InternalError("resolving Python sets does not come to an end")
+
+
+def _requests(layer: LoweredLayer) -> tuple[object, ...]:
+    """The requests that a layer has in the lock: its own set, and build requirements of packages in it."""
+    found = layer.lowered.details.get("requests", ())
+    return found if isinstance(found, tuple) else ()
 
 
 def _changes(before: Lock, after: Lock) -> tuple[LockChange, ...]:

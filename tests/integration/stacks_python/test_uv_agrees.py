@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,19 @@ from lamella.graph.facts import Interpreter
 from lamella.graph.op import InlineOp, Wheel, WheelsOp
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.wheels import install_wheels
-from lamella.project.lock import BasePin, Lock
+from lamella.project.lock import BasePin, Lock, PythonSet
 from lamella.project.spec import LayerSpec, PythonSpec
 from lamella.sources.wheel_request import NamedIndex, ResolveRequest
 from lamella.sources.wheel_tags import Target
 from lamella.sources.wheels import UvResolver, find_uv, uv_platform
 from lamella.stacks.base import Observation, StepOutputs
 from lamella.stacks.python import PythonStack
+from lamella.stacks.python.locked import UnlockedSetError
 from lamella.stacks.python.pyproject import read_toml_table
 from lamella.testing.tree import MemoryTree
 from tests.integration.components.presence import missing
 from tests.integration.host_steps import HostSteps, listing
-from tests.unit.stacks.lowering import Files, Given, Outcome, lower
+from tests.unit.stacks.lowering import Files, Given, lower
 
 pytestmark = pytest.mark.xdist_group("python-index")
 
@@ -199,6 +201,7 @@ def test_a_lock_by_uv_gives_the_set_that_uv_installs(
     options += ["--no-dev"] if not groups else [word for name in groups for word in ("--group", name)]
     text = uv("export", "--frozen", "--no-emit-project", "--no-hashes", "--no-annotate", *options, cwd=tmp_path)
     linux = [line for line in text.splitlines() if line and line[0] != "#" and "win32" not in line]
+    given = with_resolved_sets(given, resolver)
     ours = lower(given).lowered.details["versions"]
     assert isinstance(ours, FrozenMap)
     assert sorted(f"{name}=={version}" for name, version in ours.items() if name != "demo") == sorted(linux)
@@ -219,7 +222,7 @@ def with_uv_lock(folder: Path, spec: PythonSpec) -> Given:
 
 
 def test_a_pylock_that_uv_exports_gives_the_same_wheels(resolver: UvResolver, tmp_path: Path) -> None:
-    given = with_uv_lock(tmp_path, PythonSpec(project=".", python="3.11"))
+    given = with_resolved_sets(with_uv_lock(tmp_path, PythonSpec(project=".", python="3.11")), resolver)
     uv(
         "export",
         "--frozen",
@@ -239,19 +242,27 @@ def test_the_environment_works_and_its_files_are_those_of_uv(resolver: UvResolve
     """Resolved, located, downloaded, laid out, the own package built in its step, bound: and the program runs."""
     if sys.version_info[:2] != (3, 11):
         missing("the test's interpreter is the environment's: it must be Python 3.11")
-    given = with_uv_lock(tmp_path, PythonSpec(project=".", python="3.11"))
+    given = with_resolved_sets(with_uv_lock(tmp_path, PythonSpec(project=".", python="3.11")), resolver)
     outcome = lower(given)
-    pip = tmp_path / "bin"
-    pip.mkdir()
-    (pip / "python3").symlink_to(sys.executable)
-    steps = HostSteps(outcome, MemoryTree(given.files), tmp_path / "steps", (str(pip),))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python3").symlink_to(os.path.realpath(sys.executable))  # no packages of its own
+    steps = HostSteps(
+        outcome,
+        MemoryTree(given.files),
+        tmp_path / "steps",
+        (str(programs),),
+        lambda op: downloaded(op, resolver, tmp_path / "backend"),
+    )
     built = steps.product("app:demo wheel")
     judged = observed(outcome.step("app:demo wheel").observed, built)
     assert judged.integrity == ()
     venv = tmp_path / "venv"
     (tmp_path / "real").mkdir()
     uv("venv", "--python", sys.executable, str(tmp_path / "real/venv"), cwd=tmp_path)
-    wheels = downloaded(outcome, resolver, tmp_path / "wheels")
+    op = outcome.vertex("app:pure").op
+    assert isinstance(op, WheelsOp)
+    wheels = downloaded(op, resolver, tmp_path / "wheels")
     argv = ("pip", "install", "--python", str(tmp_path / "real/venv"), "--no-deps", *map(str, wheels))
     uv(*argv, cwd=tmp_path)
     venv.mkdir()
@@ -286,18 +297,28 @@ def observed(promises: FrozenMap[str, str], built: Path) -> Observation:
     return PythonStack().observe(StepOutputs({}, scan_tree(built), promises))
 
 
-def downloaded(outcome: Outcome, resolver: UvResolver, folder: Path) -> list[Path]:
-    """The wheels of all groups as files, checked against the lock."""
-    folder.mkdir()
-    ops = [vertex.op for vertex in outcome.definition.vertices.values() if isinstance(vertex.op, WheelsOp)]
-    wheels = tuple(wheel for op in ops for wheel in op.wheels)
-    found = resolver.locate(wheels, "3.11")
+def downloaded(op: WheelsOp, resolver: UvResolver, folder: Path) -> list[Path]:
+    """The wheels of an op as files, checked against the lock."""
+    folder.mkdir(exist_ok=True)
+    found = resolver.locate(op.wheels, op.python)
     http = urllib3.PoolManager(ca_certs=os.environ.get("SSL_CERT_FILE"))
-    for wheel in wheels:
+    for wheel in op.wheels:
         data = http.request("GET", wheel.url or found[wheel.filename], timeout=60).data
         assert hashlib.sha256(data).hexdigest() == wheel.sha256
         (folder / wheel.filename).write_bytes(data)
-    return sorted(folder.iterdir())
+    return [folder / wheel.filename for wheel in op.wheels]
+
+
+def with_resolved_sets(given: Given, resolver: UvResolver) -> Given:
+    """With everything in ``lamella.lock`` that the layer asks for, as ``lamella lock`` does it."""
+    while True:
+        try:
+            lower(given)
+        except UnlockedSetError as missing:
+            found = PythonSet("app", "", missing.request.digest, resolver.resolve(missing.request))
+            given = replace(given, lock=replace(given.lock, python=(*given.lock.python, found)))
+        else:
+            return given
 
 
 def test_a_wheel_for_another_python_is_refused_by_the_judge(tmp_path: Path) -> None:

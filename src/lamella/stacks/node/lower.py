@@ -140,7 +140,7 @@ def _below(folder: str, name: str) -> str:
 
 
 def _local_copies(workspace: Workspace) -> tuple[Command, ...]:
-    """Bun and pnpm copy ``file:`` folders into ``node_modules``: there the skeleton's stubs are replaced by the files."""
+    """Files over the skeleton's stubs, where an installer (bun, pnpm) copied a ``file:`` folder."""
     if workspace.tool == "npm":
         return ()
     return tuple(

@@ -1,7 +1,8 @@
 """Steps that turn folders of the project, pinned commits and source archives into wheels.
 
-pip builds them in isolation (PEP 517), so the build backend comes over the network and the step is not hermetic; what
-it makes is still checked: the wheel must be of the locked version and fit the layer's interpreter.
+The project's own packages are built by their backend (PEP 517) out of a locked environment, without network. Foreign
+sources are built by pip in isolation, which fetches backends nobody locked: such a step is not hermetic. What either
+makes is checked: the wheel must be of the locked version and fit the layer's interpreter.
 """
 
 from __future__ import annotations
@@ -14,20 +15,14 @@ from packaging.version import InvalidVersion, Version
 from lamella.canonical import FrozenMap
 from lamella.graph.fileset import EntryType, FileSet
 from lamella.graph.mount import BindMount, SecretMount
-from lamella.graph.op import Command, ExecOp, InlineFile, InlineOp, OutputPath, SourceOp
+from lamella.graph.op import Command, ExecOp, InlineFile, InlineOp, OutputPath, SourceOp, WheelsOp
 from lamella.graph.vertex import AllPaths, Input, RootfsOf, Vertex
 from lamella.oci.platform import ANY
-from lamella.sources.wheel_tags import Target
-from lamella.stacks.base import (
-    SRC,
-    LowerContext,
-    Observation,
-    Rootfs,
-    StepOutputs,
-    layer_error,
-    vertex_info,
-)
+from lamella.sources.wheel_tags import Target, is_pure
+from lamella.stacks.base import SRC, LowerContext, Observation, Rootfs, StepOutputs, layer_error, vertex_info
 from lamella.stacks.files import need_mounts
+from lamella.stacks.python.backend import BACKEND_ENV, backend_argv, backend_wheels
+from lamella.stacks.python.pyproject import Pyproject, read_pyproject
 from lamella.stacks.python.resolved import SourceBuild
 from lamella.stacks.toolchain import own_rootfs
 
@@ -36,9 +31,9 @@ __all__ = ["build_vertices", "observe_build", "source_patterns"]
 WHEELS = "/lamella/wheels"
 """Where a build step leaves its wheels."""
 
-LIST = "/lamella/sdists"
+LISTS = "/lamella/sdists"
 
-PIP_ENV = FrozenMap(
+STEP_ENV = FrozenMap(
     {
         "HOME": "/tmp",  # noqa: S108 - a path inside the step, where nobody else is
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -69,7 +64,10 @@ def source_patterns(folder: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]
 
 
 def build_vertices(context: LowerContext, builds: tuple[SourceBuild, ...], target: Target) -> tuple[str, ...]:
-    """One step per folder of the project (they change often) and one for everything from elsewhere."""
+    """One step per folder of the project (they change often) and one for everything from elsewhere.
+
+    Raises UnlockedSetError when ``lamella.lock`` does not hold a folder's build requirements.
+    """
     if not builds:
         return ()
     rootfs = _toolchain(context, builds)
@@ -81,12 +79,12 @@ def build_vertices(context: LowerContext, builds: tuple[SourceBuild, ...], targe
 
 
 def _toolchain(context: LowerContext, builds: tuple[SourceBuild, ...]) -> Rootfs:
-    """What ``on`` names, else a Debian with pip; a compiler only where foreign sources are built."""
+    """What ``on`` names, else a Debian with Python; pip and a compiler only where something needs them."""
     if context.rootfs is not None:
         return context.rootfs
-    packages = ["ca-certificates", "python3", "python3-pip"]
-    if any(not build.folder for build in builds):
-        packages += ["build-essential", "python3-dev"]
+    packages = ["ca-certificates", "python3"]
+    if context.layer.network or any(not build.folder for build in builds):
+        packages += ["build-essential", "python3-dev", "python3-pip"]
     if any(build.direct for build in builds):
         packages.append("git")
     return own_rootfs(context, packages=tuple(packages))
@@ -95,41 +93,70 @@ def _toolchain(context: LowerContext, builds: tuple[SourceBuild, ...]) -> Rootfs
 def _folder_step(context: LowerContext, rootfs: Rootfs, build: SourceBuild, target: Target) -> str:
     """The wheel of one folder of the project."""
     layer = context.layer
-    if not context.tree.exists(build.folder):
-        raise layer_error(layer, f"folder {build.folder!r} of package {build.name!r} is not there")
+    project = read_pyproject(context.tree, build.folder)
+    if project is None:
+        raise layer_error(layer, f"package {build.name!r} has no {posixpath.join(build.folder, 'pyproject.toml')}")
     op = SourceOp(source_patterns(build.folder, layer.inputs))
     source = context.graph.add(Vertex(op, (), ANY, ANY, vertex_info(layer, f"{build.name} source")))
-    needed, mounts = need_mounts(context, first=2)
-    edges = (rootfs.edge(RootfsOf()), Input(source, AllPaths(), "sources"), *needed)
+    edges = [rootfs.edge(RootfsOf()), Input(source, AllPaths(), "sources")]
+    mounts = [BindMount(1, SRC)]
     folder = posixpath.normpath(f"{SRC}/{build.folder}")
+    argv: tuple[str, ...] = (*PIP, folder)
+    if not layer.network:
+        argv = backend_argv(project, folder, WHEELS, target.python)
+        environment = _environment(context, project, target)
+        if environment:
+            mounts.append(BindMount(len(edges), BACKEND_ENV))
+            edges.append(Input(environment, AllPaths(), "build requirements"))
+    needed, more = need_mounts(context, first=len(edges))
     return _step(
         context,
         rootfs,
-        edges,
-        (BindMount(1, SRC), *mounts),
-        (*PIP, folder),
+        (*edges, *needed),
+        (*mounts, *more),
+        (argv,),
         (build,),
         target,
         part=f"{build.name} wheel",
+        network=layer.network,
     )
 
 
+def _environment(context: LowerContext, project: Pyproject, target: Target) -> str:
+    """The backend with all it needs, laid out as the lock has it; empty for a backend inside the project."""
+    wheels = backend_wheels(context, project, target)
+    if not wheels:
+        return ""
+    op = WheelsOp(wheels, target.python, BACKEND_ENV)
+    info = vertex_info(context.layer, f"{project.name} build requirements")
+    platform = ANY if all(is_pure(wheel.filename) for wheel in wheels) else context.execution
+    return context.graph.add(Vertex(op, (), platform, ANY, info))
+
+
 def _foreign_step(context: LowerContext, rootfs: Rootfs, builds: tuple[SourceBuild, ...], target: Target) -> str:
-    """The wheels of source archives and commits, named with their hashes in a requirement file."""
-    lines = []
-    for build in builds:
-        if build.direct:
-            lines.append(build.direct)
-        elif build.sdist and build.sdist.url:
-            lines.append(f"{build.name} @ {build.sdist.url}#sha256={build.sdist.sha256}")
-        elif build.sdist:
-            lines.append(f"{build.name}=={build.version} --hash=sha256:{build.sdist.sha256}")
-    text = "".join(f"{line}\n" for line in lines)
-    inline = InlineOp((InlineFile("requirements.txt", text.encode()),))
+    """The wheels of source archives, checked by hash, and of commits: pip takes no hashes for those."""
+    lists = {
+        "archives.txt": [_archive_line(build) for build in builds if build.sdist],
+        "commits.txt": [build.direct for build in builds if build.direct],
+    }
+    written = {name: "".join(f"{line}\n" for line in lines) for name, lines in lists.items() if lines}
+    inline = InlineOp(tuple(InlineFile(name, text.encode()) for name, text in sorted(written.items())))
     listed = context.graph.add(Vertex(inline, (), ANY, ANY, vertex_info(context.layer, "sdists list")))
     edges = (rootfs.edge(RootfsOf()), Input(listed, AllPaths(), "sdists"))
-    argv = (*PIP, "--no-binary", ",".join(build.name for build in builds), "--requirement", f"{LIST}/requirements.txt")
-    return _step(context, rootfs, edges, (BindMount(1, LIST),), argv, builds, target, part="sdists wheel")
+    names = ",".join(build.name for build in builds)
+    argvs = tuple((*PIP, "--no-binary", names, "--requirement", f"{LISTS}/{name}") for name in sorted(written))
+    return _step(
+        context, rootfs, edges, (BindMount(1, LISTS),), argvs, builds, target, part="sdists wheel", network=True
+    )
+
+
+def _archive_line(build: SourceBuild) -> str:
+    """A source archive as pip's requirement; one without a URL lies on the default index."""
+    if build.sdist is None:
+        return ""
+    if build.sdist.url:
+        return f"{build.name} @ {build.sdist.url}#sha256={build.sdist.sha256}"
+    return f"{build.name}=={build.version} --hash=sha256:{build.sdist.sha256}"
 
 
 def _step(
@@ -137,19 +164,20 @@ def _step(
     rootfs: Rootfs,
     edges: tuple[Input, ...],
     mounts: tuple[BindMount, ...],
-    argv: tuple[str, ...],
+    argvs: tuple[tuple[str, ...], ...],
     builds: tuple[SourceBuild, ...],
     target: Target,
     *,
     part: str,
+    network: bool,
 ) -> str:
     layer = context.layer
-    env = rootfs.env.with_items(PIP_ENV).with_items({name: str(value) for name, value in layer.env.items()})
+    env = rootfs.env.with_items(STEP_ENV).with_items({name: str(value) for name, value in layer.env.items()})
     op = ExecOp(
-        commands=(Command(("mkdir", "-p", WHEELS)), Command(argv)),
+        commands=(Command(("mkdir", "-p", WHEELS)), *(Command(argv) for argv in argvs)),
         env=env,
         mounts=(*mounts, *(SecretMount(name, target=f"/run/secrets/{name}") for name in layer.secrets)),
-        network="host",
+        network="host" if network else "none",
         outputs=(OutputPath(WHEELS, ""),),
         scratch=(*_WRITTEN, *layer.scratch),
         observer="python",

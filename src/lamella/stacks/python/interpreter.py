@@ -22,7 +22,7 @@ __all__ = ["Binding", "find_interpreter"]
 DEBIAN_PYTHON = {"debian/bullseye": "3.9", "debian/bookworm": "3.11", "debian/trixie": "3.13"}
 """The Python of each Debian release: what ``apt = ["python3"]`` gives a bootstrapped base."""
 
-_GLIBC = {
+SUITE_GLIBC = {
     "debian/bullseye": (2, 31),
     "debian/bookworm": (2, 36),
     "debian/trixie": (2, 41),
@@ -86,7 +86,7 @@ def _libc(context: LowerContext) -> tuple[str, tuple[int, int]]:
         families = pin.os_family.split() if pin else []
         if "alpine" in families:
             return "musl", MUSL
-        versions.append(_GLIBC.get(base.partition("@")[0]) or _family(families))
+        versions.append(SUITE_GLIBC.get(base.partition("@")[0]) or _family(families))
     return "glibc", min(versions, default=DEFAULT_GLIBC)
 
 

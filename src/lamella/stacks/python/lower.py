@@ -9,6 +9,7 @@ from lamella.oci.platform import ANY
 from lamella.project.spec import PythonSpec
 from lamella.sources.wheel_tags import wheel_glibc
 from lamella.stacks.base import LowerContext, Lowered, Placement, Requirement, layer_error, vertex_info
+from lamella.stacks.python.backend import build_requests
 from lamella.stacks.python.binding import binding_op
 from lamella.stacks.python.build import build_vertices
 from lamella.stacks.python.groups import group_wheels
@@ -26,14 +27,13 @@ def lower_layer(context: LowerContext, spec: PythonSpec) -> Lowered:
     """The layer's vertices and placements. Raises ConfigError for everything that is wrong with it."""
     wishes = read_wishes(context, spec)
     binding = find_interpreter(context, spec, wishes.project)
+    target = binding.target
     venv = (context.layer.to or DEFAULT_VENV).rstrip("/")
-    locked, request = locked_selection(context, spec, wishes, binding.target)
+    locked, request = locked_selection(context, spec, wishes, target)
     wanted = _beyond(context, spec, locked)
     placements = list(_wheel_placements(context, wanted, binding, venv))
     if context.above is None:
-        vertex = Vertex(
-            binding_op(binding.target.python, binding.path), (), ANY, ANY, vertex_info(context.layer, "venv")
-        )
+        vertex = Vertex(binding_op(target.python, binding.path), (), ANY, ANY, vertex_info(context.layer, "venv"))
         placements.append(_placed(context, context.graph.add(vertex), venv, "venv"))
     versions = _versions_above(context) | locked.versions
     return Lowered(
@@ -45,11 +45,11 @@ def lower_layer(context: LowerContext, spec: PythonSpec) -> Lowered:
         notes=_notes(context, wishes, wanted),
         details=FrozenMap(
             {
-                "python": binding.target.python,
+                "python": target.python,
                 "interpreter": binding.path,
                 "venv": venv,
                 "versions": FrozenMap(versions),
-                "request": request,
+                "requests": tuple(digest for digest in (request, *build_requests(context, wanted, target)) if digest),
             }
         ),
     )

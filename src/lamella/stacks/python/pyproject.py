@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import tomllib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -37,6 +38,7 @@ class Pyproject:
     dynamic: tuple[str, ...] = ()
     build_requires: tuple[str, ...] = ()
     build_backend: str = ""
+    backend_path: tuple[str, ...] = ()
     is_package: bool = False
     workspace: bool = False
     tools: tuple[str, ...] = field(default=(), compare=False)
@@ -48,9 +50,15 @@ class Pyproject:
 
 
 def read_toml_table(tree: Tree, path: str) -> dict[str, Any]:
-    """A TOML file of the tree; raises ConfigError with its place."""
+    """A TOML file of the tree, not to be changed; raises ConfigError with its place."""
+    return _parsed(tree.read(path), path)
+
+
+@lru_cache(maxsize=16)
+def _parsed(data: bytes, path: str) -> dict[str, Any]:
+    """A lock of many cells is parsed once."""
     try:
-        return tomllib.loads(tree.read(path).decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError.from_problems((Problem(path, 0, 0, f"not UTF-8: {error.reason}"),)) from None
     except tomllib.TOMLDecodeError as error:
@@ -89,6 +97,7 @@ def _project(path: str, data: dict[str, Any]) -> Pyproject:
         dynamic=tuple(project.get("dynamic", ())),
         build_requires=tuple(build.get("requires", ())) if build else (),
         build_backend=build.get("build-backend", "setuptools.build_meta:__legacy__") if build else "",
+        backend_path=tuple(build.get("backend-path", ())) if build else (),
         is_package=bool(uv.get("package", build is not None)),
         workspace="workspace" in uv,
         tools=tuple(sorted(tool)),

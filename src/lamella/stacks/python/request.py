@@ -16,7 +16,7 @@ from lamella.stacks.python.resolved import Artifact, Selection, SourceBuild
 from lamella.stacks.python.stale import check_coverage, holds
 from lamella.stacks.python.wishes import Wishes
 
-__all__ = ["LAMELLA_LOCK", "UnlockedSetError", "answered", "resolve_request"]
+__all__ = ["LAMELLA_LOCK", "UnlockedSetError", "answered", "libc_tag", "locked_set", "resolve_request"]
 
 LAMELLA_LOCK = "lamella.lock"
 
@@ -38,14 +38,13 @@ def resolve_request(context: LowerContext, spec: PythonSpec, wishes: Wishes, tar
     constraints = [line for line in (*wanted.constraints, *pins) if holds(line, target)]
     above = context.above.details.get("versions", FrozenMap()) if context.above is not None else FrozenMap()
     assert isinstance(above, FrozenMap)  # noqa: S101 - set by this adapter
-    libc = "_".join(map(str, target.libc_version))
     hashed = (*lines, *pins)
     return ResolveRequest(
         requirements=tuple(sorted({line.text for line in lines})),
         constraints=tuple(sorted({line.text for line in constraints} | {f"{n}=={v}" for n, v in above.items() if v})),
         python=target.full or target.python,
         platform=target.platform,
-        libc=f"{'musllinux' if target.libc == 'musl' else 'manylinux'}_{libc}",
+        libc=libc_tag(target),
         default_index=wanted.index,
         indexes=_indexes(spec, wanted),
         options=wanted.options,
@@ -53,6 +52,12 @@ def resolve_request(context: LowerContext, spec: PythonSpec, wishes: Wishes, tar
         hashes=tuple(sorted({(line.name, digest) for line in hashed for digest in line.hashes})),
         layer=context.layer.name,
     )
+
+
+def libc_tag(target: Target) -> str:
+    """``manylinux_2_36`` or ``musllinux_1_2``: the newest platform tag that fits."""
+    kind = "musllinux" if target.libc == "musl" else "manylinux"
+    return "_".join((kind, *map(str, target.libc_version)))
 
 
 def _read_pins(
@@ -100,15 +105,20 @@ def answered(context: LowerContext, request: ResolveRequest, wishes: Wishes) -> 
     own = (*commits, *folders)
     if not request.requirements:
         return Selection((), own)
-    found = context.lock.python_set(request.digest)
-    if found is None:
-        known = context.lock.python_sets_of(context.layer.name)
-        what = "is stale: what the layer asks for has changed" if known else "does not hold its packages"
-        error = layer_error(context.layer, f"lamella.lock {what}", hint="run: lamella lock")
-        raise UnlockedSetError(error, request)
+    found = locked_set(context, request, "its packages")
     wheels = tuple(item for item in found if item.filename.endswith(".whl"))
     sdists = tuple(_source(item) for item in found if not item.filename.endswith(".whl"))
     return Selection(wheels, (*sdists, *own))
+
+
+def locked_set(context: LowerContext, request: ResolveRequest, what: str) -> tuple[Wheel, ...]:
+    """The set that answers a request; raises UnlockedSetError, which says that ``what`` is missing or stale."""
+    found = context.lock.python_set(request.digest)
+    if found is not None:
+        return found
+    known = context.lock.python_sets_of(request.layer)
+    text = f"is stale: what the layer asks for has changed ({what})" if known else f"does not hold {what}"
+    raise UnlockedSetError(layer_error(context.layer, f"lamella.lock {text}", hint="run: lamella lock"), request)
 
 
 def _source(item: Wheel) -> SourceBuild:

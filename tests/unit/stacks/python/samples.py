@@ -162,6 +162,25 @@ def locked(given: Given, *filenames: str, layer: str = "app") -> Given:
     raise AssertionError("the layer is locked already")
 
 
+BACKEND = wheel("backend", "1.0")
+
+
+def with_backend(given: Given) -> Given:
+    """With the build requirements of its packages in ``lamella.lock``; what else is missing stays an error."""
+    from dataclasses import replace
+
+    while True:
+        try:
+            lower(given)
+        except UnlockedSetError as missing:
+            if not missing.request.layer.endswith(":build"):
+                raise
+            found = PythonSet(missing.request.layer, "", missing.request.digest, (wheel_of(BACKEND),))
+            given = replace(given, lock=replace(given.lock, python=(*given.lock.python, found)))
+        else:
+            return given
+
+
 def wheel_of(filename: str, size: int = 1000) -> Wheel:
     """A wheel (or source archive) of a file name."""
     name, version = filename.removesuffix(".tar.gz").split("-")[:2]

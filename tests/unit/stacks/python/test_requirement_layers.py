@@ -13,7 +13,7 @@ from lamella.sources.wheel_request import NamedIndex, ResolveRequest
 from lamella.stacks.python import PythonStack
 from lamella.stacks.python.locked import UnlockedSetError
 from tests.unit.stacks.lowering import Files, Given, changed, lower
-from tests.unit.stacks.python.samples import locked, requirements, sha, wheel
+from tests.unit.stacks.python.samples import locked, requirements, sha, wheel, with_backend
 
 FILES: Files = {
     "requirements.txt": "-r requirements/web.txt\n-r requirements/data.txt\n-c requirements/limits.txt\n",
@@ -129,17 +129,18 @@ def test_indexes_of_the_layer_are_bound_and_those_of_files_are_not() -> None:
 
 def test_a_folder_among_the_requirements_is_built_and_what_it_needs_is_asked_for() -> None:
     package = (
-        '[project]\nname = "helper"\nversion = "1"\ndependencies = ["typing-kit"]\n[build-system]\nrequires = []\n'
+        '[project]\nname = "helper"\nversion = "1"\ndependencies = ["typing-kit"]\n'
+        '[build-system]\nrequires = ["backend"]\nbuild-backend = "backend"\n'
     )
     files = {**FILES, "requirements/web.txt": "-e ../libs/helper\n", "libs/helper/pyproject.toml": package}
     assert "typing-kit" in request(requirements(files)).requirements
-    outcome = lower(locked(requirements(files), wheel("typing-kit", "4.0")))
+    outcome = lower(with_backend(locked(requirements(files), wheel("typing-kit", "4.0"))))
     assert {"app:helper", "app:helper wheel"} <= set(outcome.keys)
 
 
 def test_a_source_archive_of_the_lock_is_built_with_its_hash() -> None:
     outcome = lower(locked(requirements(FILES), "oldlib-1.0.tar.gz"))
-    listed = outcome.inline("app:sdists list")["requirements.txt"].decode()
+    listed = outcome.inline("app:sdists list")["archives.txt"].decode()
     assert listed == f"oldlib==1.0 --hash=sha256:{sha('oldlib-1.0.tar.gz')}\n"
 
 
@@ -147,7 +148,7 @@ def test_a_commit_is_built_in_a_step_and_a_branch_is_refused() -> None:
     commit = "4" * 40
     files: Files = {"requirements.txt": f"tool @ git+https://code.example/tool@{commit}\nwebframe\n"}
     outcome = lower(locked(requirements(files), wheel("webframe", "1.5")))
-    assert commit in outcome.inline("app:sdists list")["requirements.txt"].decode()
+    assert commit in outcome.inline("app:sdists list")["commits.txt"].decode()
     with pytest.raises(ConfigError, match="branch or tag") as caught:
         lower(requirements({"requirements.txt": "git+https://code.example/tool@main#egg=tool\n"}))
     assert "commit" in caught.value.hint

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.facts import Interpreter
+from lamella.graph.mount import BindMount
 from lamella.project.lock import BasePin, Lock
 from lamella.project.spec import PythonSpec
-from tests.unit.stacks.lowering import Given, changed, lower
-from tests.unit.stacks.python.samples import PROJECT, artefact, package, project, wheel
+from lamella.stacks.python.locked import UnlockedSetError
+from tests.unit.stacks.lowering import Given, Outcome, changed, lower
+from tests.unit.stacks.python.samples import PROJECT, artefact, package, project, wheel, with_backend
 
 OWN = {"app:demo source", "app:demo wheel", "app:demo"}
 """The project's own package: built again whenever a file of it changes, in layers of its own."""
@@ -38,6 +41,14 @@ PYTHON_IMAGE = Lock(
 HEAVY = artefact("webframe-1.5-py3-none-any.whl").replace("size = 1000", "size = 40000000")
 
 Modification = Callable[[Given], Given]
+
+
+def lowered(given: Given) -> Outcome:
+    return lower(with_backend(given))
+
+
+def changes(before: Given, after: Given) -> set[str]:
+    return changed(with_backend(before), with_backend(after))
 
 
 def in_lock(before: str, after: str) -> Modification:
@@ -78,8 +89,12 @@ ROWS: list[tuple[str, Modification, set[str]]] = [
     ("a group is asked for", spec(groups=("dev",)), {"app:pure"}),
     ("an extra is asked for", spec(extras=("ml",)), {"app:torch"}),
     ("a package is left out", spec(exclude=("typing-kit",)), {"app:pure"}),
-    ("another Python", spec(python="3.13"), {"app:native", "app:pure", "app:venv", "app:demo wheel", "app:demo"}),
+    ("another Python", spec(python="3.13"),
+     {"app:native", "app:pure", "app:venv", "app:demo wheel", "app:demo", "app:demo build requirements"}),
     ("another patch of Python", spec(python="3.11.9"), set()),
+    ("what the project is built with", in_project('["backend"]', '["backend>=1"]'), OWN),
+    ("the build may fetch", lambda given: replace(given, layer=replace(given.layer, network=True)),
+     {"app:demo wheel", "app:demo"}),
     ("arm64: pure wheels are the same", lambda given: replace(given, platform="linux/arm64"),
      {"app:native", "app:demo wheel", "app:demo"}),
     ("musl", lambda given: replace(given, lock=ALPINE, bases=("python:3.11-alpine",)),
@@ -98,7 +113,7 @@ ROWS: list[tuple[str, Modification, set[str]]] = [
 @pytest.mark.parametrize(("modification", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_change_makes_exactly_these_vertices_new(modification: Modification, expected: set[str]) -> None:
     before = project()
-    assert changed(before, modification(before)) == expected
+    assert changes(before, modification(before)) == expected
 
 
 ERRORS: list[tuple[str, Modification, str, str]] = [
@@ -129,7 +144,7 @@ ERRORS: list[tuple[str, Modification, str, str]] = [
 @pytest.mark.parametrize(("modification", "text", "hint"), [row[1:] for row in ERRORS], ids=[row[0] for row in ERRORS])
 def test_what_does_not_fit_is_an_error_that_names_the_repair(modification: Modification, text: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        lower(modification(project()))
+        lowered(modification(project()))
     assert text in caught.value.message
     assert hint in caught.value.hint
 
@@ -146,53 +161,79 @@ def test_what_does_not_fit_is_an_error_that_names_the_repair(modification: Modif
 )
 def test_a_lock_is_not_stale_by_what_cannot_matter(modification: Modification) -> None:
     before = project()
-    assert changed(before, modification(before)) == OWN
+    assert changes(before, modification(before)) == OWN
 
 
 def test_the_wheel_with_the_best_tag_is_taken_per_platform() -> None:
-    assert lower(project()).wheels()["fastmath"] == "fastmath-2.0.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert lowered(project()).wheels()["fastmath"] == "fastmath-2.0.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     arm = replace(project(), platform="linux/arm64")
-    assert lower(arm).wheels()["fastmath"] == "fastmath-2.0.0-cp311-cp311-manylinux_2_28_aarch64.whl"
+    assert lowered(arm).wheels()["fastmath"] == "fastmath-2.0.0-cp311-cp311-manylinux_2_28_aarch64.whl"
     musl = replace(project(), lock=ALPINE, bases=("python:3.11-alpine",))
-    assert lower(musl).wheels()["fastmath"] == "fastmath-2.0.0-cp311-cp311-musllinux_1_2_x86_64.whl"
+    assert lowered(musl).wheels()["fastmath"] == "fastmath-2.0.0-cp311-cp311-musllinux_1_2_x86_64.whl"
 
 
 def test_a_package_without_a_fitting_wheel_is_built_from_its_source_archive() -> None:
     given = project(PythonSpec(project=".", python="3.12"))
-    outcome = lower(given)
+    outcome = lowered(given)
     assert "fastmath" not in outcome.wheels()
-    listed = outcome.inline("app:sdists list")["requirements.txt"].decode()
+    listed = outcome.inline("app:sdists list")["archives.txt"].decode()
     assert listed.startswith("fastmath @ https://files.example/fastmath-2.0.0.tar.gz#sha256=")
     assert "built from source: fastmath" in outcome.lowered.notes[0]
     assert outcome.step("app:sdists wheel").network == "host"
 
 
 def test_a_pure_group_is_platform_free_and_a_native_one_is_not() -> None:
-    outcome = lower(project())
+    outcome = lowered(project())
     assert outcome.vertex("app:pure").platform == "any"
     assert outcome.vertex("app:native").platform == "linux/amd64"
 
 
 def test_the_layer_says_what_it_needs_of_its_base() -> None:
-    needs = {(need.kind, need.value) for need in lower(project()).lowered.requirements}
+    needs = {(need.kind, need.value) for need in lowered(project()).lowered.requirements}
     assert needs == {("interpreter", "python 3.11 /usr/bin/python3.11"), ("glibc", "2.28")}
 
 
 def test_the_binding_links_to_the_interpreter_and_holds_nothing_else() -> None:
-    files_of_binding = lower(project()).inline("app:venv")
+    files_of_binding = lowered(project()).inline("app:venv")
     assert set(files_of_binding) == {"bin/python", "bin/python3", "bin/python3.11", "lib64", "pyvenv.cfg"}
     assert b"home = /usr/bin\n" in files_of_binding["pyvenv.cfg"]
 
 
 def test_console_scripts_are_entry_points() -> None:
-    assert lower(project()).lowered.entrypoints == (("/opt/venv/bin/demo",),)
+    assert lowered(project()).lowered.entrypoints == (("/opt/venv/bin/demo",),)
+
+
+def test_a_project_is_built_without_network_by_its_locked_backend() -> None:
+    step = lowered(project()).step("app:demo wheel")
+    assert step.network == "none"
+    assert {mount.target for mount in step.mounts if isinstance(mount, BindMount)} == {"/lamella/src", "/lamella/build"}
+    assert step.commands[-1].argv[3] == "backend.api"
+
+
+def test_a_project_whose_backend_is_not_locked_names_the_repair() -> None:
+    with pytest.raises(UnlockedSetError, match="does not hold the build requirements of 'demo'") as caught:
+        lower(project())
+    assert caught.value.request.requirements == ("backend",)
+    assert caught.value.request.layer == "app:build"
+
+
+def test_a_layer_with_network_lets_the_build_fetch_its_backend() -> None:
+    given = project()
+    step = lower(replace(given, layer=replace(given.layer, network=True))).step("app:demo wheel")
+    assert step.network == "host"
+    assert step.commands[-1].argv[:4] == ("python3", "-m", "pip", "wheel")
+
+
+def test_the_layer_names_its_requests_so_that_the_lock_keeps_them() -> None:
+    outcome = lowered(project())
+    assert len(cast("tuple[str, ...]", outcome.lowered.details["requests"])) == 1
 
 
 def test_a_project_without_a_build_system_is_not_installed() -> None:
     plain = PROJECT["pyproject.toml"]
     assert isinstance(plain, str)
     without = plain.partition("[build-system]")[0]
-    outcome = lower(project(files={**PROJECT, "pyproject.toml": without}))
+    outcome = lowered(project(files={**PROJECT, "pyproject.toml": without}))
     assert not {"app:demo", "app:demo wheel"} & set(outcome.keys)
     assert outcome.lowered.entrypoints == ()
     assert "copy them with a files layer" in outcome.lowered.notes[0]
@@ -213,9 +254,9 @@ def test_two_forks_of_one_package_are_told_apart_by_their_markers() -> None:
         "resolution-markers = [\"python_full_version >= '3.12'\"]\n",
     )
     given = project(files={**PROJECT, "uv.lock": newer})
-    assert lower(given).wheels()["webframe"] == wheel("webframe", "0.9")
+    assert lowered(given).wheels()["webframe"] == wheel("webframe", "0.9")
     later = given.with_spec(PythonSpec(project=".", python="3.13"))
-    assert lower(later).wheels()["webframe"] == wheel("webframe", "1.5")
+    assert lowered(later).wheels()["webframe"] == wheel("webframe", "1.5")
 
 
 def test_conflicting_extras_choose_their_own_versions() -> None:
@@ -230,9 +271,9 @@ def test_conflicting_extras_choose_their_own_versions() -> None:
     )
     assert changed_lock != lock
     given = project(files={**PROJECT, "uv.lock": changed_lock})
-    assert {"wincolor"} == {"wincolor", "tester"} & set(lower(given).wheels())
+    assert {"wincolor"} == {"wincolor", "tester"} & set(lowered(given).wheels())
     with_extra = given.with_spec(PythonSpec(project=".", python="3.11", extras=("ml",)))
-    assert {"tester"} == {"wincolor", "tester"} & set(lower(with_extra).wheels())
+    assert {"tester"} == {"wincolor", "tester"} & set(lowered(with_extra).wheels())
 
 
 MEMBER = """\
@@ -282,9 +323,9 @@ def test_a_workspace_member_is_built_with_the_members_it_needs() -> None:
             "services/api/api.py": "",
         },
     )
-    assert {"app:api", "app:shared", "app:pure"} <= set(lower(given).keys)
-    assert changed(given, given.edited({"libs/other/other.py": "1"})) == set()
-    assert changed(given, given.edited({"libs/shared/shared.py": "1"})) == {
+    assert {"app:api", "app:shared", "app:pure"} <= set(lowered(given).keys)
+    assert changes(given, given.edited({"libs/other/other.py": "1"})) == set()
+    assert changes(given, given.edited({"libs/shared/shared.py": "1"})) == {
         "app:shared source",
         "app:shared wheel",
         "app:shared",
