@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from lamella.project.spec import CargoSpec, LayerSpec
@@ -23,7 +23,7 @@ def choose_package(workspace: Workspace, layer: LayerSpec, spec: CargoSpec) -> P
     if spec.package is not None:
         return _named(workspace, layer, spec.package)
     directory = joined("", spec.dir)
-    for candidates in (_here(workspace, directory), _default_members(workspace), workspace.members):
+    for candidates in _narrow_to_wide(workspace, directory):
         packages = [workspace.package(member) for member in candidates]
         found = [p for p in packages if p.binaries and (spec.bin is None or _has(p, spec.bin))]
         if len(found) == 1:
@@ -38,14 +38,15 @@ def choose_package(workspace: Workspace, layer: LayerSpec, spec: CargoSpec) -> P
     raise layer_error(layer, f"no package has a binary {spec.bin!r}", hint=_choices(spec.bin, binaries))
 
 
-def _here(workspace: Workspace, directory: str) -> tuple[str, ...]:
-    return (directory,) if directory in workspace.listed else ()
-
-
-def _default_members(workspace: Workspace) -> tuple[str, ...]:
+def _narrow_to_wide(workspace: Workspace, directory: str) -> Iterator[tuple[str, ...]]:
+    """The package in ``directory``, the default members, all members; the last reads every manifest, so it is
+    made last.
+    """
+    yield (directory,) if directory in workspace.listed else ()
     written = (workspace.root.workspace or {}).get("default-members", ())
     wanted = {joined(workspace.directory, str(entry)) for entry in written}
-    return tuple(member for member in workspace.listed if member in wanted)
+    yield tuple(member for member in workspace.listed if member in wanted)
+    yield workspace.members
 
 
 def _has(package: Package, binary: str) -> bool:
@@ -54,13 +55,15 @@ def _has(package: Package, binary: str) -> bool:
 
 def _named(workspace: Workspace, layer: LayerSpec, name: str) -> Package:
     """Looks at members whose manifest holds the name at all before reading every manifest of a large workspace."""
-    for members in (workspace.mentioning(name), workspace.members):
-        for member in members:
-            package = workspace.package(member)
-            if package.name == name:
-                return package
+    found = _by_name(workspace, workspace.mentioning(name), name) or _by_name(workspace, workspace.members, name)
+    if found is not None:
+        return found
     names = sorted(workspace.package(member).name for member in workspace.members)
     raise layer_error(layer, f"no member of {workspace.root.path} is named {name!r}", hint=_choices(name, names))
+
+
+def _by_name(workspace: Workspace, members: Iterable[str], name: str) -> Package | None:
+    return next((package for member in members if (package := workspace.package(member)).name == name), None)
 
 
 def choose_binary(layer: LayerSpec, spec: CargoSpec, package: Package) -> str:
@@ -83,7 +86,9 @@ def choose_binary(layer: LayerSpec, spec: CargoSpec, package: Package) -> str:
 
 
 def check_features(layer: LayerSpec, spec: CargoSpec, package: Package) -> None:
-    """Raises ConfigError for a feature that the package does not have; ``name/feature`` of others is left to Cargo."""
+    """Raises ConfigError for a feature that the package does not have; ``name/feature`` of others is left to
+    Cargo.
+    """
     known = package.implied_features
     for feature in spec.features:
         owner, slash, inner = feature.partition("/")

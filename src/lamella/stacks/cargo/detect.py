@@ -85,6 +85,7 @@ def _detection(
         directory=workspace.directory,
         layers=(layer,),
         base_packages=needs.run,
+        build_packages=needs.build,
         toolchain=("cargo", "rustc", "cc"),
         in_image=(layer.name,),
         entrypoint=(f"/app/{binary}",),

@@ -62,17 +62,22 @@ class Lockfile:
         """Entries of a name that come from a path."""
         return tuple(entry for entry in self.by_name.get(name, ()) if not entry.source)
 
+    @cached_property
+    def _by_text(self) -> dict[str, list[LockedPackage]]:
+        """Entries by everything that may stand for them in ``dependencies``."""
+        found: dict[str, list[LockedPackage]] = {}
+        for entry in self.packages:
+            long = f"{entry.name} {entry.version}"
+            for text in (entry.name, long, f"{long} ({entry.source})"):
+                found.setdefault(text, []).append(entry)
+        return found
+
     def resolve(self, text: str) -> LockedPackage:
-        """The entry that an element of ``dependencies`` means; raises ConfigError when there is none."""
-        name, version, source = [*text.split(" ", 2), "", ""][:3]
-        entries = [e for e in self.by_name.get(name, ()) if not version or e.version == version]
-        if source:
-            entries = [e for e in entries if e.source == source.strip("()")]
+        """The entry that an element of ``dependencies`` means; raises ConfigError unless it is exactly one."""
+        entries = self._by_text.get(text, ())
         if len(entries) != 1:
-            problem = Problem(
-                self.path, 0, 0, f"{text!r} names {len(entries)} packages of the lock", "run: cargo fetch"
-            )
-            raise ConfigError.from_problems((problem,))
+            message = f"{text!r} names {len(entries)} packages of the lock"
+            raise _error(self.path, message)
         return entries[0]
 
     def dependencies(self, package: LockedPackage) -> tuple[LockedPackage, ...]:
@@ -81,14 +86,14 @@ class Lockfile:
 
     def reachable(self, roots: Iterable[LockedPackage]) -> tuple[LockedPackage, ...]:
         """The entries of ``roots`` and all that they depend on, in the file's order."""
-        seen: set[LockedPackage] = set()
+        seen: set[int] = set()  # by identity: entries are compared often, and their texts are long
         todo = list(roots)
         while todo:
             package = todo.pop()
-            if package not in seen:
-                seen.add(package)
+            if id(package) not in seen:
+                seen.add(id(package))
                 todo += self.dependencies(package)
-        return tuple(package for package in self.packages if package in seen)
+        return tuple(package for package in self.packages if id(package) in seen)
 
 
 @lru_cache(maxsize=32)

@@ -28,6 +28,7 @@ from lamella.stacks.base import (
 )
 from lamella.stacks.cargo.cfg import target_of
 from lamella.stacks.cargo.choose import check_features, choose_binary, choose_package
+from lamella.stacks.cargo.document import MANIFEST
 from lamella.stacks.cargo.lockfile import LOCK
 from lamella.stacks.cargo.matching import check_lock
 from lamella.stacks.cargo.native import native_needs
@@ -55,6 +56,9 @@ __all__ = ["lower_cargo"]
 
 MADE = "/lamella/made"
 """Where a step finds the files that planning made; they are copied over the sources."""
+
+_MADE_FILES = (f"**/{MANIFEST}", f"**/{LOCK}", "**/.lamella/**")
+"""What a step lays over its sources, and the lock that Cargo cuts."""
 
 _KEPT_MARK = posixpath.join(TARGET, ".lamella-kept")
 """In the target directory: digest of the kept packages that it was last compiled with."""
@@ -264,7 +268,7 @@ def _step(
         mounts=(*mounts, *_kept_mounts(work)),
         network="host" if context.layer.network and not part else "none",
         outputs=(output,),
-        scratch=tuple(dict.fromkeys((*context.layer.scratch, *(file.path for file in files)))),
+        scratch=(*_MADE_FILES, *context.layer.scratch),
         observer="cargo",
         observed=_observed(work, part),
     )

@@ -93,10 +93,10 @@ def pruned_lock(loaded: Loaded, roots: Iterable[LockedPackage]) -> tuple[LockedP
     when nobody asks for a feature any more, only Cargo knows, with the registry's index. So Cargo gets this
     lock and leaves out the rest, and the step checks that it added nothing.
     """
-    lock, wanted = loaded.workspace.lock, set(roots)
+    lock = loaded.workspace.lock
     shorter = {entry: _without_dev(loaded, package, entry) for package, entry in own_entries(loaded)}
     cut = Lockfile(lock.version, tuple(shorter.get(entry, entry) for entry in lock.packages), lock.path)
-    return cut.reachable([shorter.get(entry, entry) for entry in lock.packages if entry in wanted])
+    return cut.reachable([shorter.get(entry, entry) for entry in roots])
 
 
 def _without_dev(loaded: Loaded, package: Package, entry: LockedPackage) -> LockedPackage:
