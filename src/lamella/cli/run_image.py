@@ -150,7 +150,7 @@ def _runnable(
 
 
 def _session(image: str | None, flags: dict[str, Any]) -> Session | None:
-    """The project's session; None when there is no project, or it has no image of that name."""
+    """The project's session; None when there is no project, or the name is one of the local store."""
     from lamella.api.files import find_project_file
 
     try:
@@ -160,7 +160,15 @@ def _session(image: str | None, flags: dict[str, Any]) -> Session | None:
             raise
         return None
     session = project_session(flags["file"], flags["build_args"], flags["contexts"])
-    return session if not image or image in session.project.images else None
+    if not image or image in session.project.images:
+        return session
+    if image.startswith(("/", ".")) or not set(image) & {":", "/"}:
+        known = ", ".join(session.project.images)
+        raise ConfigError(
+            f"the project has no image {image!r}",
+            hint=f"it has {known}; the image comes before the program's arguments: lamella run IMAGE -- ARGS",
+        )
+    return None
 
 
 def _container(

@@ -220,3 +220,10 @@ def test_run_refuses_a_port_that_it_cannot_map(cli: Cli, shop: Path) -> None:
     outcome = cli("run", "plain", "-p", "81:80")
     assert outcome.code == 8
     assert "--engine docker" in outcome.err
+
+
+@pytest.mark.parametrize("word", ["shp", "/bin/sh", "./x"])
+def test_run_says_that_the_image_comes_first(cli: Cli, shop: Path, word: str) -> None:
+    outcome = cli("run", "--", word, "-c", "true")
+    assert outcome.code == 2
+    assert "lamella run IMAGE -- ARGS" in outcome.err
