@@ -92,6 +92,9 @@ class _Unpacker:
 
     def run(self) -> None:
         """All members, then what directories shall be."""
+        if self._overlay:
+            # The element's own root is what the mount shows as /, whatever the staging directory was made with.
+            self.tree.set_root(Entry("", EntryType.DIRECTORY, 0o755), 0)
         try:
             for member in self._reader:
                 with _explained(member.name):

@@ -78,18 +78,17 @@ class Tree:
         self._times.setdefault(path, None)
 
     def remove(self, path: str) -> None:
-        """Forgets an object and what is below it, before it is removed from the disk."""
+        """Forgets an object and what is below it, before it is removed from the disk, which says what that is."""
         self.forget_handles()
-        entry = self._entries.pop(path, None)
+        if self.is_directory(path):
+            for found in self._root.walk(path):
+                self._forget(found.path)
+        self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        self._entries.pop(path, None)
         self._times.pop(path, None)
-        if entry is None or entry.type in _DIRECTORY:
-            prefix = f"{path}/"
-            for name in [name for name in self._entries if name.startswith(prefix)]:
-                del self._entries[name]
-                self._times.pop(name, None)
-        self._above = set()
-        for name in self._entries:
-            self._note_above(name)
+        self._above.discard(path)
 
     def _note_above(self, path: str) -> None:
         while path:

@@ -15,6 +15,9 @@ from lamella.layers.parents import real_directory, with_parents
 
 __all__ = ["AddedUsers", "add_users"]
 
+_NO_HOMES = ("/", "/nonexistent", "/dev/null")
+"""Homes of users that have none; Debian's must really not exist."""
+
 
 @dataclass(frozen=True, slots=True)
 class AddedUsers:
@@ -103,7 +106,7 @@ class _Plan:
 
     def _add_home(self, user: User) -> None:
         home = real_directory(self._facts, user.home)
-        if home == "/" or home in self._facts.directories or home in self._facts.files:
+        if home in _NO_HOMES or home in self._facts.directories or home in self._facts.files:
             return
         self._entries.append(Entry(home[1:], EntryType.DIRECTORY, 0o755, user.uid, user.gid))
 

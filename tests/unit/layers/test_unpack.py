@@ -107,6 +107,30 @@ def test_the_last_of_two_equal_names_wins(tmp_path: Path) -> None:
     assert [(entry.path, entry.size, entry.link) for entry in done.fileset] == [("d", 0, "f"), ("f", 2, "")]
 
 
+def test_what_was_replaced_is_forgotten_whatever_was_below_it(tmp_path: Path) -> None:
+    pieces = [
+        tar_dir("d"),
+        tar_file("d/sub/x", b"x"),
+        tar_file("d", b"now a file"),
+        tar_dir("d"),
+        tar_file("d/y", b"y"),
+    ]
+    done = overlay(tmp_path / "r", [*pieces, tar_file("other", b"o")])
+    assert [entry.path for entry in done.fileset] == ["d", "d/y", "other"]
+    with pytest.raises(HostileInputError, match="no file of this layer"):
+        overlay(tmp_path / "s", [*pieces, tar_link("d/sub/x", "h")])
+
+
+def test_the_root_of_an_element_is_0755_unless_the_archive_says_otherwise(tmp_path: Path) -> None:
+    for name, pieces, mode in (("a", [tar_file("f")], 0o755), ("b", [tar_dir("./", 0o700), tar_file("f")], 0o700)):
+        (tmp_path / name).mkdir(mode=0o711)
+        overlay(tmp_path / name, pieces)
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+    (tmp_path / "m").mkdir(mode=0o711)
+    merge(tmp_path / "m", [tar_file("f")])
+    assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o711
+
+
 def test_a_hard_link_into_another_layer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostileInputError, match="no file of this layer"):
         overlay(tmp_path / "r", [tar_link("lower/file", "h")])

@@ -102,6 +102,12 @@ def test_a_home_that_the_base_has_is_left_alone() -> None:
     assert [e.path for e in added.fileset if e.path.startswith("usr")] == []
 
 
+@pytest.mark.parametrize("home", ["/", "/nonexistent", "/dev/null"])
+def test_a_user_without_a_home_gets_none(home: str) -> None:
+    added = add(NewUser("app", 7, 7, home=home))
+    assert {e.path for e in added.fileset} == {"etc", "etc/passwd", "etc/group", "etc/shadow", "etc/gshadow"}
+
+
 def test_a_user_that_is_there_already_is_left_alone() -> None:
     assert len(add(NewUser("www", 33, 33)).fileset) == 0
 
