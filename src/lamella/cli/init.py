@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lamella.api.files import PROJECT_NAME
+from lamella.api.files import LOCK_NAME, PROJECT_NAME
+from lamella.api.host import LocalHost
 from lamella.api.session import open_store
 from lamella.cli.messages import say
 from lamella.cli.session import command_settings, project_session, session_options
 from lamella.cli.settings import Settings
 from lamella.clock import SystemClock
 from lamella.commit import replace_file
-from lamella.errors import ConfigError
+from lamella.errors import ConfigError, LamellaError, SandboxError
+from lamella.init.hosttools import HostSight
+from lamella.init.propose import Asked
 from lamella.process import which
 
 if TYPE_CHECKING:
-    from lamella.init.propose import Proposal
+    from lamella.init.values import Proposal
 
 __all__ = ["command"]
 
-_PROGRAMS = ("cargo", "rustc", "cc", "node", "npm", "bun", "pnpm", "uv", "python3")
+_PROGRAMS = ("cargo", "rustc", "cc", "node", "npm", "bun", "pnpm", "python3")
 """What stacks may ask of the host for ``host = true``."""
 
 
@@ -33,14 +36,17 @@ _PROGRAMS = ("cargo", "rustc", "cc", "node", "npm", "bun", "pnpm", "uv", "python
 @click.option("--stdout", is_flag=True, help="Print the file instead of writing it.")
 @click.option("--no-lock", is_flag=True, help="Do not write lamella.lock afterwards.")
 def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_lock: bool) -> None:
-    """Write lamella.toml for the project in FOLDER, from what is there, and say why for each line.
+    r"""Write lamella.toml for the project in FOLDER, from what is there, and say why for each line.
 
     Recognised are Cargo workspaces, uv and requirements projects, bun, npm and pnpm projects, and mixes of them.
-    An existing Dockerfile is read for its base and port.
+    Existing Dockerfiles and compose files are read for base, ports, user, environment, start command, health check.
+
+    Rust and JavaScript steps run with the tools of this machine where those are there and fit; --no-host installs
+    toolchains in a step instead, which needs their download servers.
 
     \b
     lamella init                      here
-    lamella init --host               steps run with this machine's own cargo, node, ...: fast for a trial
+    lamella init --no-host            results that other machines may reuse
     lamella init --stdout             only show it
     """
     from lamella.init.render import render_proposal
@@ -49,30 +55,54 @@ def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_l
     path = folder.resolve() / PROJECT_NAME
     if path.exists() and not (force or stdout):
         raise ConfigError(f"{path} is there already", hint="lamella init --force replaces it, --stdout only shows")
-    proposal = _proposal(folder.resolve(), settings, use_host)
+    proposal = _proposal(folder.resolve(), settings, Asked(use_host))
     text = render_proposal(proposal)
+    click.echo(text, nl=False)
     if not stdout:
         replace_file(path, text.encode(), what="writing lamella.toml")
         say(f"wrote {path}")
-    click.echo(text, nl=False)
     for note in proposal.notes:
         say(f"note: {note}")
     if stdout:
         return
     if not no_lock:
-        session = project_session(path)
-        _, written = session.write_lock(upgrade=None, say=say)
-        if written:
-            say("wrote lamella.lock")
+        _lock(path)
     say("next: lamella plan, then lamella build")
 
 
-def _proposal(folder: Path, settings: Settings, use_host: bool | None) -> Proposal:
+def _lock(path: Path) -> None:
+    """Writes the lock; when that fails, the project file stays and the error says what is left to do."""
+    try:
+        with project_session(path) as session:
+            _, written = session.write_lock(upgrade=None, say=say)
+    except LamellaError:
+        say(f"{path.name} is written, {LOCK_NAME} is not; correct what the message below says, then run: lamella lock")
+        raise
+    if written:
+        say(f"wrote {path.with_name(LOCK_NAME)}")
+
+
+def _proposal(folder: Path, settings: Settings, asked: Asked) -> Proposal:
     from lamella.init.propose import propose
     from lamella.sources.worktree import WorkTree
     from lamella.stacks.table import StackTable
 
     with open_store(session_options(settings)) as store:
-        programs = [name for name in _PROGRAMS if which(name, settings.environ)]
+        host = _host_sight(settings)
         with WorkTree(folder, clock=SystemClock(), env=settings.environ, cache=store.scan) as tree:
-            return propose(tree, folder.name, StackTable(), programs, use_host=use_host)
+            return propose(tree, folder.name, StackTable(), host, asked)
+
+
+def _host_sight(settings: Settings) -> HostSight:
+    """What this machine has; nothing where the embedded engine cannot run at all."""
+    host = LocalHost(settings.environ)
+    programs = frozenset(name for name in _PROGRAMS if which(name, settings.environ))
+    try:
+        versions, facts = host.tools().parts, host.facts()
+    except SandboxError:
+        return HostSight()
+    glibc = facts.libc_version.split(".") if facts.libc == "glibc" else []
+    version = (int(glibc[0]), int(glibc[1])) if len(glibc) == 2 else (0, 0)
+    release = facts.os_release
+    suite = f"debian/{release.get('VERSION_CODENAME', '')}" if release.get("ID") == "debian" else ""
+    return HostSight(programs, versions, version, suite, frozenset(facts.packages))

@@ -5,206 +5,337 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
-from lamella.init.dockerfile import DockerfileFacts, read_dockerfile
+from lamella.init.bases import BaseChoice, choose_base, interpreter_wish
+from lamella.init.evidence import Evidence, find_evidence, read_foreign_files
+from lamella.init.hosttools import HostSight, host_refusal, missing_packages
+from lamella.init.images import APP, ImageParts, container_user, image_table
+from lamella.init.pages import PageUse, find_uses, page_output
+from lamella.init.values import Line, Proposal, Table, quoted, string_list
 from lamella.stacks.base import DetectedLayer, Detection, Stack
 
-__all__ = ["Proposal", "ProposedImage", "ProposedLayer", "propose"]
+__all__ = ["Asked", "propose"]
 
 STACKS = ("cargo", "python", "node")
 
+_BUILD_ONLY = re.compile(
+    r"build-essential|gcc|g\+\+|clang|cmake|make|ninja-build|pkg-config|rustc|cargo|python3?(?:-pip|-venv|-dev|-setuptools)?|"
+    r"nodejs|npm|.*-dev|linux-headers-.*|ca-certificates|apt-transport-https|software-properties-common"
+)
+"""Packages of Dockerfiles that only a compile needs, or that come anyway."""
 
-@dataclass(frozen=True, slots=True)
-class ProposedLayer:
-    """One ``[layer.NAME]`` table: its lines, each with the reason for it (empty: none to give)."""
-
-    name: str
-    lines: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedImage:
-    """One ``[image.NAME]`` table."""
-
-    name: str
-    lines: tuple[tuple[str, str], ...]
+_NOT_DATA = re.compile(
+    r"\.|src|crates|bin|lib|tests?|target|dist|build|node_modules|package(?:-lock)?\.json|.*\.lock|.*\.rs|.*\.py|"
+    r"Cargo\.toml|Cargo\.lock|pyproject\.toml|requirements.*|.*\.sh"
+)
+"""Sources of COPY that are built, or that layers hold already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """A whole project file. ``notes`` are said besides."""
+class Asked:
+    """What the caller wants of a proposal.
 
-    name: str
-    version: str
-    version_why: str
-    layers: tuple[ProposedLayer, ...]
-    images: tuple[ProposedImage, ...]
-    notes: tuple[str, ...] = ()
-
-
-def propose(
-    tree: Tree, folder: str, stacks: Mapping[str, Stack], host_programs: Iterable[str], *, use_host: bool | None = None
-) -> Proposal:
-    """A proposal for a tree in a folder called ``folder``.
-
-    ``host_programs`` are names on the host's PATH; ``use_host`` True or False forces where steps run, None takes
-    the host's tools when all that a stack needs are there. Raises ConfigError when nothing is recognised.
+    ``host`` True or False forces where steps run; None takes the host's tools for Rust and JavaScript where they are
+    there and fit (rustup's downloads may be out of reach; Python's build steps need only packages of the archive).
+    ``prefer`` is a Debian suite to take before the default one.
     """
+
+    host: bool | None = None
+    prefer: str = ""
+
+
+def propose(tree: Tree, folder: str, stacks: Mapping[str, Stack], host: HostSight, asked: Asked = Asked()) -> Proposal:
+    """A proposal for a tree in a folder called ``folder``; raises ConfigError when nothing is recognised."""
     found = tuple(d for kind in STACKS if kind in stacks for d in stacks[kind].detect(tree))
     if not found:
         raise ConfigError(
             "no Cargo workspace, Python or JavaScript project was found here",
             hint="write lamella.toml by hand: docs/guides/first-project.md has the smallest one",
+            details=_clues(tree),
         )
-    return _Proposing(tree, folder, found, frozenset(host_programs), use_host).proposal()
+    return _Proposing(tree, folder, _named_apart(found), host, asked).proposal()
+
+
+def _clues(tree: Tree) -> tuple[str, ...]:
+    """Files that are there and were not enough."""
+    known = {
+        "Cargo.toml": "has no package with a binary, or cannot be read",
+        "pyproject.toml": "names no project",
+        "package.json": "has no lock file, or neither a script 'build' nor 'start'",
+        "yarn.lock": "cannot be read; change to npm, bun or pnpm",
+        "setup.py": "is run code; write a pyproject.toml or a requirements.txt",
+        "Pipfile": "is not read; export it: pipenv requirements > requirements.txt",
+        "environment.yml": "is not read; write a requirements.txt",
+    }
+    return tuple(f"{name} is there, and {why}" for name, why in known.items() if tree.exists(name))
+
+
+def _named_apart(found: tuple[Detection, ...]) -> tuple[Detection, ...]:
+    """Layers of two projects never have one name: those of the second get the project's name in front."""
+    taken: set[str] = set()
+    out = []
+    for detection in found:
+        names = {}
+        for layer in detection.layers:
+            name = layer.name
+            if name in taken or name in ("base", "host"):
+                plain = _slug(detection.name or posixpath.basename(detection.directory) or detection.stack)
+                name = plain if layer.name == "app" and plain not in taken else f"{plain}-{layer.name}"
+            taken.add(name)
+            names[layer.name] = name
+        layers = tuple(replace(layer, name=names[layer.name]) for layer in detection.layers)
+        out.append(replace(detection, layers=layers, in_image=tuple(names[name] for name in detection.in_image)))
+    return tuple(out)
 
 
 @dataclass
 class _Proposing:
-    """A proposal being made."""
+    """A proposal being made: its tables by name, in the order in which they are written."""
 
     tree: Tree
     folder: str
     found: tuple[Detection, ...]
-    programs: frozenset[str]
-    use_host: bool | None
-    layers: dict[str, ProposedLayer] = field(default_factory=dict)
+    host: HostSight
+    asked: Asked
+    bases: dict[str, Table] = field(default_factory=dict)
+    layers: dict[str, Table] = field(default_factory=dict)
+    images: dict[str, Table] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    suites: set[str] = field(default_factory=set)
 
     def proposal(self) -> Proposal:
-        docker = self._dockerfile()
-        servers = [d for d in self.found if d.stack != "node" or d.entrypoint]
-        pages = [d for d in self.found if d not in servers]
-        embedded = {page.directory: self._embedding(page, servers) for page in pages}
+        """All tables."""
+        servers = tuple(d for d in self.found if not page_output(d))
+        pages = tuple(d for d in self.found if page_output(d))
+        files = read_foreign_files(self.tree)
+        self.notes += files.notes
+        uses = find_uses(self.tree, pages, servers)
+        on_host = {id(d): self._runs_on_host(d) for d in self.found}
         for detection in self.found:
-            self._add_layers(detection, pages, embedded)
-        images = [self._server_image(d, docker) for d in servers]
-        images += [self._page_image(page) for page in pages if embedded[page.directory] is None]
-        named = next((d for d in servers if d.name), self.found[0])
-        version, why = next(((d.version, d) for d in (*servers, *pages) if d.version), ("", None))
-        return Proposal(
-            _slug(named.name or self.folder),
-            version,
-            f"where {why.stack} keeps it" if why else "",
-            tuple(self.layers.values()),
-            tuple(images),
-            tuple(self.notes),
-        )
-
-    def _dockerfile(self) -> DockerfileFacts:
-        for path in ("Dockerfile", "docker/Dockerfile", ".docker/Dockerfile"):
-            if self.tree.exists(path):
-                return read_dockerfile(self.tree.read(path))
-        return DockerfileFacts()
-
-    def _embedding(self, page: Detection, servers: list[Detection]) -> Detection | None:
-        """The Rust project whose sources name the page's output folder: it embeds or serves it at compile time."""
-        output = _output(page)
-        if not output:
-            return None
-        wanted = re.compile(
-            rb"[\"'/]" + re.escape(posixpath.join(page.directory, output).lstrip("./")).encode() + rb"[\"'/]"
-        )
+            self._add_layers(detection, [use for use in uses if use.compiled and use.server is detection], on_host)
         for server in servers:
-            if server.stack != "cargo":
-                continue
-            for path in self.tree.paths(("**/*.rs",)):
-                if path.startswith(f"{page.directory}/"):
-                    continue
-                if wanted.search(self.tree.read(path)):
-                    self.notes.append(f"{path} names {page.directory}/{output}: the page is built before the binary")
-                    return server
-        return None
+            evidence = find_evidence(server, servers, files)
+            served = [use for use in uses if not use.compiled and use.server is server]
+            self._add_server(server, servers, evidence, served, local=on_host[id(server)])
+        shown = {id(use.page) for use in uses}
+        for page in pages:
+            if id(page) not in shown:
+                self._add_page(page)
+        return Proposal(
+            self._project(servers, pages),
+            (*self.bases.values(), *self.layers.values(), *self.images.values()),
+            tuple(dict.fromkeys(self.notes)),
+            tuple(sorted(self.suites)),
+            any(on_host.values()),
+        )
 
-    def _add_layers(self, detection: Detection, pages: list[Detection], embedded: dict[str, Detection | None]) -> None:
-        toolchain = self._toolchain(detection)
-        for layer in detection.layers:
-            lines = [(line, why) for line, why in zip(layer.lines, _padded(layer), strict=True)]
-            if toolchain and _runs_steps(detection, layer):
-                lines.insert(0, (f'on = "{toolchain}"', "its steps run there"))
-            needs = [page for page in pages if embedded.get(page.directory) is detection]
-            if needs and _runs_steps(detection, layer):
-                pairs = ", ".join(f'{p.layers[-1].name} = "{posixpath.join(p.directory, _output(p))}"' for p in needs)
-                lines.insert(1 if toolchain else 0, (f"needs = {{ {pairs} }}", "the page that the sources name"))
-            self.layers[layer.name] = ProposedLayer(layer.name, tuple(lines))
+    def _project(self, servers: tuple[Detection, ...], pages: tuple[Detection, ...]) -> Table:
+        named = next((d for d in (*servers, *pages) if d.name), self.found[0])
+        name = self.folder if len(servers) > 1 else named.name or self.folder
+        lines = [Line("schema = 1"), Line(f"name = {quoted(_slug(name))}")]
+        versioned = next((d for d in (*servers, *pages) if d.version), None)
+        if versioned is not None:
+            kind, _, place = versioned.version.partition(":")
+            manifest = posixpath.normpath(posixpath.join(place, {"cargo": "Cargo.toml"}.get(kind, "pyproject.toml")))
+            lines.append(Line(f"version = {quoted(versioned.version)}", (f"{manifest} says it",)))
+        return Table("project", tuple(lines))
 
-    def _toolchain(self, detection: Detection) -> str:
-        """The host as toolchain, when wanted and complete; empty for the stack's own."""
-        if not detection.toolchain or self.use_host is False:
-            return ""
-        missing = [name for name in detection.toolchain if name not in self.programs]
-        if missing:
-            if self.use_host:
-                raise ConfigError(
-                    f"--host: {', '.join(missing)} needed by {detection.stack} is not on PATH", hint="install it"
-                )
-            return ""
-        why = f"{', '.join(detection.toolchain)} are on this machine: fastest for a trial, results stay local"
-        self.layers.setdefault("host", ProposedLayer("host", (("host = true", why),)))
-        return "host"
-
-    def _base(self, name: str, packages: Iterable[str], docker: DockerfileFacts) -> str:
-        wanted = sorted(set(packages))
-        lines = [('bootstrap = "debian/trixie"', "Debian 13 from its archive; nothing is pulled")]
-        if docker.base and docker.base != "scratch":
+    def _runs_on_host(self, detection: Detection) -> bool:
+        """Whether a project's steps use this machine's tools. Raises ConfigError where that is asked and cannot be."""
+        if self.asked.host is False or not detection.toolchain:
+            return False
+        if self.asked.host is None and detection.stack == "python":
+            return False
+        refusal = host_refusal(self.tree, detection, self.host)
+        if refusal and self.asked.host:
+            raise ConfigError(f"--host: {detection.stack} cannot use this machine's tools: {refusal}")
+        if refusal:
+            self.notes.append(f"{detection.stack} steps install their own toolchain: {refusal}")
+        lacking = missing_packages(detection, self.host)
+        if lacking and not refusal:
             self.notes.append(
-                f'the Dockerfile ends on {docker.base}: write from = "{docker.base}" in [layer.{name}] to keep it, '
-                "then run lamella lock"
+                f"the compile needs packages that this machine lacks: apt-get install {' '.join(lacking)}"
             )
+        return not refusal
+
+    # ---- layers -------------------------------------------------------------------------------------------------
+
+    def _add_layers(self, detection: Detection, compiled: list[PageUse], on_host: Mapping[int, bool]) -> None:
+        for layer in detection.layers:
+            lines = [Line(line) for line in layer.lines]
+            if _runs_steps(detection, layer):
+                if compiled:
+                    pairs = {use.page.layers[-1].name: page_output(use.page) for use in compiled}
+                    text = ", ".join(f"{name} = {quoted(path)}" for name, path in pairs.items())
+                    why = tuple(f"{use.where} compiles {page_output(use.page)} in" for use in compiled)
+                    lines.insert(0, Line(f"needs = {{ {text} }}", why))
+                if on_host[id(detection)]:
+                    lines.insert(0, self._on_host(detection))
+            self.layers[layer.name] = Table(f"layer.{layer.name}", tuple(lines), layer.why)
+
+    def _on_host(self, detection: Detection) -> Line:
+        if "host" not in self.bases:
+            why = "this machine's own tools, read-only: fastest for a trial; results stay on this machine"
+            self.bases["host"] = Table("layer.host", (Line("host = true"),), (why,))
+        return Line(
+            'on = "host"', (f"{', '.join(detection.toolchain)} are there; without it they are installed in a step",)
+        )
+
+    def _base(self, name: str, server: Detection, evidence: Evidence, *, local: bool) -> tuple[str, BaseChoice]:
+        """The base of a server: its line, packages, user; and the name of the user."""
+        compiled_here = local and server.stack == "cargo"
+        wish = interpreter_wish(self.tree, server, evidence)
+        # What Lamella's own toolchain links stands on Debian 13; a base may not be older.
+        floor = self.host.glibc if compiled_here else (2, 41) if server.stack == "cargo" else (0, 0)
+        choice = choose_base(
+            evidence,
+            wish,
+            floor=floor,
+            host_suite=self.host.suite if compiled_here else "",
+            prefer=self.asked.prefer,
+        )
+        if choice is None:
+            raise ConfigError(
+                f"programs made on this machine need glibc {floor[0]}.{floor[1]}, and no Debian suite has it yet",
+                hint="lamella init --no-host builds them on Debian",
+            )
+        if choice.by_default and server.stack == "python":
+            self.suites.add(choice.suite)
+        self.notes += choice.notes
+        user, uid, _ = container_user(evidence)
+        lines = [choice.line, *self._packages(server, evidence, choice)]
+        lines.append(Line(f"users = [{{ name = {quoted(user)}, uid = {uid} }}]", ("who the program runs as",)))
+        lines.append(Line('freshness = "7d"', ("older packages are renewed by: lamella build --refresh",)))
+        self.bases[name] = Table(f"layer.{name}", tuple(lines))
+        return user, choice
+
+    def _packages(self, server: Detection, evidence: Evidence, choice: BaseChoice) -> Iterable[Line]:
+        brought = {"ca-certificates"} if choice.suite else set()
+        if choice.image and not choice.version and server.stack in ("python", "node"):
+            brought |= {"python3", "nodejs"}
+        needed = [name for name in server.base_packages if name not in brought]
+        listed = [name for name in evidence.docker.apt if not _BUILD_ONLY.fullmatch(name)]
+        left = [name for name in evidence.docker.apt if name.endswith("-dev")]
+        reasons = [f"{server.name or 'the program'} needs {', '.join(needed)} to run"] if needed else []
+        reasons += [f"{evidence.dockerfile} installs {', '.join(listed)}"] if listed else []
+        if left:
+            self.notes.append(
+                f"{evidence.dockerfile} installs {', '.join(left)} to compile; when a library of theirs is missing "
+                "at run time, add its package to the base"
+            )
+        wanted = sorted({*needed, *listed})
+        bun = server.entrypoint[:1] == ("bun",) and not choice.image
+        if bun:
+            wanted = sorted({*wanted, "nodejs", "npm"})
+            reasons.append("npm installs bun")
         if wanted:
-            quoted = ", ".join(f'"{package}"' for package in wanted)
-            lines.append((f"apt = [{quoted}]", "what the programs need at run time"))
-        lines.append(('users = [{ name = "app", uid = 10001, gid = 10001 }]', "not root"))
-        lines.append(('freshness = "7d"', "lamella build --refresh renews packages older than this"))
-        self.layers[name] = ProposedLayer(name, tuple(lines))
+            yield Line(f"apt = {string_list(wanted)}", tuple(reasons))
+        if bun:
+            yield Line('tools = ["npm:bun"]', ("it starts with bun; lamella lock holds the version",))
+
+    # ---- images -------------------------------------------------------------------------------------------------
+
+    def _add_server(
+        self,
+        server: Detection,
+        servers: tuple[Detection, ...],
+        evidence: Evidence,
+        served: list[PageUse],
+        *,
+        local: bool,
+    ) -> None:
+        name = self._image_name(server.name or self.folder)
+        base = "base" if len(servers) == 1 else f"{name}-base"
+        user, choice = self._base(base, server, evidence, local=local)
+        if choice.image and choice.version and server.stack == "python":
+            self._say_python(server, choice)
+        layers = [base, *server.in_image, *(self._page_files(name, use) for use in served)]
+        data = self._data_files(name, server, evidence)
+        layers += [data] if data else []
+        table, notes = image_table(ImageParts(name, tuple(layers), user, server, evidence))
+        if served and server.stack == "cargo" and not any(line.text.startswith("workdir") for line in table.lines):
+            home = Line(f"workdir = {quoted(APP)}", ("the page is looked for below it",))
+            table = replace(table, lines=(*table.lines[:2], home, *table.lines[2:]))
+        self.images[name] = table
+        self.notes += notes
+
+    def _say_python(self, server: Detection, choice: BaseChoice) -> None:
+        """The interpreter that packages of an image bring is not in the lock, so the layer names it."""
+        first = server.layers[0].name
+        table = self.layers[first]
+        lines = tuple(
+            replace(line, text=f"{line.text.removesuffix(' }')}, python = {quoted(choice.version)} }}")
+            if line.text.startswith("python = ")
+            else line
+            for line in table.lines
+        )
+        self.layers[first] = replace(
+            table, lines=lines, why=(*table.why, f"{choice.image} has Python {choice.version}")
+        )
+
+    def _page_files(self, image: str, use: PageUse) -> str:
+        page = use.page.layers[-1].name
+        name = f"{page}-files" if f"{page}-files" not in self.layers else f"{image}-{page}-files"
+        why = (f"{use.where} looks for it there",)
+        self.layers[name] = Table(f"layer.{name}", (Line(f"needs = {{ {page} = {quoted(use.target)} }}", why),))
         return name
 
-    def _server_image(self, detection: Detection, docker: DockerfileFacts) -> ProposedImage:
-        several = sum(1 for d in self.found if d.stack != "node" or d.entrypoint) > 1
-        name = _slug(detection.name or self.folder)
-        base = self._base(f"{name}-base" if several else "base", (*detection.base_packages, "ca-certificates"), docker)
-        parts = ", ".join(f'"{part}"' for part in (base, *detection.in_image))
-        lines = [(f"layers = [{parts}]", "base below, what changes most on top"), ('user = "app"', "not root")]
-        if detection.entrypoint:
-            words = ", ".join(f'"{word}"' for word in detection.entrypoint)
-            lines.append((f"entrypoint = [{words}]", "guessed from the sources: check it"))
-        port = docker.expose or detection.expose
-        if port:
-            lines.append((f"expose = [{port}]", "from the Dockerfile" if docker.expose else "guessed: check it"))
-        if detection.health and port:
-            lines.append((f'healthcheck = {{ http = "{detection.health}" }}', "the sources have this route"))
-        return ProposedImage(name, tuple(lines))
+    def _data_files(self, image: str, server: Detection, evidence: Evidence) -> str:
+        """Files that the Dockerfile's last stage takes from the project beside what is built."""
+        copies = evidence.docker.copies
+        if any(copy.source in (".", "Cargo.toml", "src", "package.json") for copy in copies):
+            if server.stack == "python" and any(copy.source == "." for copy in copies):
+                held = "; ".join(reason for layer in server.layers[1:] for reason in layer.why[:1])
+                self.notes.append(f"{evidence.dockerfile} copies the whole folder; here it is {held or 'the package'}")
+            return ""
+        context = evidence.service.context if evidence.service else "."
+        taken = [(posixpath.normpath(posixpath.join(context or ".", copy.source)), copy.target) for copy in copies]
+        items = [
+            f"{{ from = {quoted(source)}, to = {quoted(target)} }}"
+            for source, target in taken
+            if not _NOT_DATA.fullmatch(posixpath.basename(source))
+            and self.tree.exists(source)
+            and not any(f'"{source}"' in line for layer in server.layers for line in layer.lines)
+        ]
+        if not items:
+            return ""
+        name = "data" if "data" not in self.layers else f"{image}-data"
+        self.layers[name] = Table(
+            f"layer.{name}", (Line(f"files = [{', '.join(items)}]", (f"{evidence.dockerfile} copies them",)),)
+        )
+        return name
 
-    def _page_image(self, page: Detection) -> ProposedImage:
-        """A static page behind nginx."""
-        layer = page.layers[-1]
-        name = _slug(page.name or page.directory or self.folder)
-        base, files = f"{layer.name}-nginx", f"{layer.name}-files"
-        packages = '["nginx-light"]'
-        self.layers[base] = ProposedLayer(
-            base,
+    def _add_page(self, page: Detection) -> None:
+        """A page that no server shows: an image of its own with a web server."""
+        layer = page.layers[-1].name
+        name = self._image_name(page.name or posixpath.basename(page.directory) or self.folder)
+        base, files = f"{layer}-nginx", f"{layer}-files"
+        lines = (
+            Line('bootstrap = "debian/trixie"', ("Debian 13 from its archive: no image is pulled",)),
+            Line('apt = ["nginx-light"]', ("no server of this project shows the page, so a web server does",)),
+            Line('freshness = "7d"', ("older packages are renewed by: lamella build --refresh",)),
+        )
+        self.bases[base] = Table(f"layer.{base}", lines)
+        where = Line(f'needs = {{ {layer} = "/var/www/html" }}', ("where Debian's nginx looks for it",))
+        self.layers[files] = Table(f"layer.{files}", (where,))
+        self.images[name] = Table(
+            f"image.{name}",
             (
-                ('bootstrap = "debian/trixie"', "Debian 13 from its archive; nothing is pulled"),
-                (f"apt = {packages}", "serves the page"),
+                Line(f"layers = {string_list((base, files))}", ("the server rarely changes, the page often does",)),
+                Line('entrypoint = ["nginx", "-g", "daemon off;"]', ("in the foreground",)),
+                Line("expose = [80]", ("Debian's nginx listens there",)),
+                Line('healthcheck = { http = "/" }', ("the page itself",)),
             ),
         )
-        self.layers[files] = ProposedLayer(
-            files, ((f'needs = {{ {layer.name} = "/var/www/html" }}', "where Debian's nginx looks for it"),)
-        )
-        lines = (
-            (f'layers = ["{base}", "{files}"]', "the server rarely changes, the page often does"),
-            ('entrypoint = ["nginx", "-g", "daemon off;"]', "in the foreground"),
-            ("expose = [80]", ""),
-        )
-        return ProposedImage(name, lines)
 
-
-def _padded(layer: DetectedLayer) -> tuple[str, ...]:
-    """A reason for each line, empty where the adapter gave none."""
-    return (*layer.why, *("" for _ in layer.lines))[: len(layer.lines)]
+    def _image_name(self, text: str) -> str:
+        name, number = _slug(text), 2
+        while name in self.images:
+            name, number = f"{_slug(text)}-{number}", number + 1
+        return name
 
 
 def _runs_steps(detection: Detection, layer: DetectedLayer) -> bool:
@@ -212,16 +343,6 @@ def _runs_steps(detection: Detection, layer: DetectedLayer) -> bool:
     if detection.stack == "python":
         return any("project" in line for line in layer.lines)
     return not any(line.startswith("files") for line in layer.lines)
-
-
-def _output(page: Detection) -> str:
-    """The output folder that a page's layer names."""
-    for layer in page.layers:
-        for line in layer.lines:
-            match = re.search(r'\boutput\s*=\s*"([^"]+)"', line)
-            if match:
-                return match[1]
-    return ""
 
 
 def _slug(text: str) -> str:

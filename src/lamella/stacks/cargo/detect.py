@@ -96,7 +96,7 @@ def _detection(
 
 def _served(detection: Detection, server: Server) -> Detection:
     """With what the sources say of its port, health route and address."""
-    why = {"expose": server.port_where, "health": server.health_where}
+    why = {"expose": server.port_where, "health": server.health_where, "data": server.data_where}
     env: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     if server.loopback and server.variable:
@@ -160,8 +160,13 @@ def _layer(
         keys["package"] = package.name
     keys["bin"] = binary
     table = ", ".join(f"{key} = {toml_value(value)}" for key, value in keys.items())
-    inputs = (f"inputs = {toml_value([read.pattern for read in reads])}",) if reads else ()
-    named = tuple(f"{read.file}:{read.line} names {read.pattern}, which lies outside its crate" for read in reads)
+    patterns = [read.pattern for read in reads]
+    named = [f"{read.file}:{read.line} names {read.pattern}, which lies outside its crate" for read in reads]
+    queries = posixpath.join(workspace.directory, ".sqlx")
+    if workspace.tree.exists(queries) and "package" not in workspace.root.raw:
+        patterns.append(f"{queries}/**")
+        named.append(f"{queries} holds the query data that SQLx's macros read without a database")
+    inputs = (f"inputs = {toml_value(patterns)}",) if patterns else ()
     return DetectedLayer(name, (*inputs, f"cargo = {{ {table} }}"), (*why, *named))
 
 

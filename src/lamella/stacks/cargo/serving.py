@@ -45,6 +45,7 @@ _ROUTE = re.compile(
     r'(?:\.route\(\s*|\bpath!?\(\s*|#\[(?:\w+::)?get\(\s*|\bweb::(?:resource|scope)\(\s*|\.at\(\s*)"'
     r'(?P<path>/?(?:[\w-]+/)*(?:healthz?|health[_-]?check|livez|readyz?|ready|ping|status|up))"'
 )
+_DATABASE = re.compile(r'"sqlite:(?://)?(?![/:])[\w./-]+|\bConnection::open\(\s*"(?![/:])[\w./-]+\.(?:db|sqlite3?)"')
 _BEST = ("healthz", "health", "livez", "readyz", "ready", "health_check", "health-check", "healthcheck")
 
 
@@ -54,7 +55,8 @@ class Server:
 
     ``port`` is 0 and ``health`` empty when no literal says them; ``port_where`` and ``health_where`` are their places.
     ``loopback`` is the address in the sources when it is one that nobody outside a container reaches, ``variable`` the
-    environment variable that seems to override it.
+    environment variable that seems to override it. ``data_where`` is where a database file in the working directory is
+    named, empty when there is none.
     """
 
     package: Package
@@ -66,6 +68,7 @@ class Server:
     health_where: str = ""
     loopback: str = ""
     variable: str = ""
+    data_where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,9 @@ def _described(server: Server, sources: list[_Source]) -> Server:
         server = replace(server, port=int(port[1]["port"]), port_where=port[0])
     if server.port > 65_535:
         server = replace(server, port=0, port_where="")
+    database = _first(sources, (_DATABASE,))
+    if database is not None:
+        server = replace(server, data_where=database[0])
     routes = [(_rank(m["path"]), s.place(m.start()), m["path"]) for s in sources for m in _ROUTE.finditer(s.text)]
     for _, place, path in sorted(routes)[:1]:
         server = replace(server, health=f"/{path.lstrip('/')}", health_where=place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
+from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.project.spec import LayerSpec, NodeSpec
@@ -12,6 +13,7 @@ from lamella.stacks.base import DetectedLayer, Detection
 from lamella.stacks.node.lower import DEFAULT_TARGET, start_command
 from lamella.stacks.node.manifest import Manifest, read_manifest
 from lamella.stacks.node.output import Goal, find_goal
+from lamella.stacks.node.tools import node_wish
 from lamella.stacks.node.workspace import Workspace, find_workspace
 
 __all__ = ["detect_packages"]
@@ -94,8 +96,9 @@ def _service(tree: Tree, workspace: Workspace, goal: Goal) -> Detection:
     why = (
         f"{app.path} is started, not served: its files and production packages; {workspace.lock.path} locks it",
         f"because {goal.why}",
-        *((f"starts with {' '.join(start)}",) if start else ()),
     )
+    port, place = _port(tree, app)
+    said = f"script 'start' of {app.path}" if "start" in app.scripts else f"'main' of {app.path}"
     return Detection(
         stack="node",
         directory=app.folder,
@@ -104,8 +107,9 @@ def _service(tree: Tree, workspace: Workspace, goal: Goal) -> Detection:
         toolchain=_programs(workspace),
         in_image=(name,),
         entrypoint=start,
-        expose=_port(tree, app),
+        expose=port,
         name=app.name.rpartition("/")[2],
+        why=FrozenMap({"entrypoint": said, "expose": place, "engine": node_wish(tree, workspace)}),
     )
 
 
@@ -113,13 +117,14 @@ def _programs(workspace: Workspace) -> tuple[str, ...]:
     return ("node", workspace.tool) if workspace.tool != "bun" else ("bun",)
 
 
-def _port(tree: Tree, app: Manifest) -> int:
-    """The first port that a source file of the package listens on; 0 when none says."""
+def _port(tree: Tree, app: Manifest) -> tuple[int, str]:
+    """The first port that a source file of the package listens on and its place; 0 when none says."""
     patterns = [f"{name}.{end}" for name in ("server", "index", "app", "main") for end in ("js", "mjs", "cjs", "ts")]
     prefix = "" if app.folder == "." else f"{app.folder}/"
     paths = tree.paths(tuple(f"{prefix}{folder}{name}" for folder in ("", "src/") for name in patterns))
     for path in paths:
-        match = _PORT.search(tree.read(path).decode("utf-8", "replace"))
+        text = tree.read(path).decode("utf-8", "replace")
+        match = _PORT.search(text)
         if match and int(match[1]) < 65_536:
-            return int(match[1])
-    return 0
+            return int(match[1]), f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
+    return 0, ""

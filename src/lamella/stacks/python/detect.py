@@ -5,16 +5,18 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import DetectedLayer, Detection
 from lamella.stacks.python.interpreter import DEBIAN_PYTHON
 from lamella.stacks.python.pyproject import Pyproject, read_pyproject
-from lamella.stacks.python.requirements import Requirements, read_requirements
+from lamella.stacks.python.requirements import RequirementLine, Requirements, read_requirements
 from lamella.stacks.toolchain import DEFAULT_SUITE
 
 __all__ = ["detect_projects"]
@@ -33,6 +35,7 @@ _FRAMEWORKS = re.compile(
 )
 _FACTORY = re.compile(r"^def (create_app|make_app)\(", re.MULTILINE)
 _HEALTH = re.compile(r"[\"'](/(?:[\w-]+/)*(?:healthz?|livez|ready|readyz|ping|status))/?[\"']")
+_PORT = re.compile(r"\bport\w*[\"']?\s*[=:,][^\n#]{0,60}?\b(\d{4,5})\b", re.IGNORECASE)
 _MAIN = re.compile(r"^if __name__ == [\"']__main__[\"']", re.MULTILINE)
 _FIRST = ("main.py", "app.py", "app/main.py", "src/main.py", "app/app.py", "server.py", "api.py", "wsgi.py", "asgi.py",
           "app/__init__.py", "src/app.py")  # fmt: skip
@@ -47,6 +50,13 @@ class _App:
     port: int = 0
     health: str = ""
     why: str = ""
+    health_why: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def port_why(self) -> str:
+        """Where the port is from."""
+        return "the port it is started on" if self.port else ""
 
 
 def detect_projects(tree: Tree) -> tuple[Detection, ...]:
@@ -96,7 +106,7 @@ def _from_project(tree: Tree, project: Pyproject) -> Detection:
     reasons = [f"{project.path} declares project {project.name!r}"]
     reasons.append(f"{_join(folder, lock)} locks it" if lock else "it has no lock file; `lamella lock` resolves it")
     reasons += _python_reasons(tree, folder, project.requires_python)
-    names = {line.name for line in project.dependencies}
+    names = _names(project.dependencies)
     app = (
         _App((f"{VENV}/bin/{project.scripts[0]}",), why=f"the only console script of {project.path}")
         if project.is_package and len(project.scripts) == 1
@@ -112,18 +122,19 @@ def _from_requirements(tree: Tree, folder: str, path: str, found: Requirements) 
     reasons = [f"{path} lists the packages" + (f", with {', '.join(found.files[1:])}" if found.files[1:] else "")]
     reasons.append("`lamella lock` records which wheels those are")
     reasons += _python_reasons(tree, folder, "")
-    app = _find_app(tree, folder, {line.name for line in found.lines}, None)
+    app = _find_app(tree, folder, _names(found.lines), None)
     layers = [DetectedLayer("deps", (f'python = {{ requirements = ["{path}"] }}',), tuple(reasons))]
     return _detection(folder, (*layers, *_files(tree, folder)), app, None)
 
 
+def _names(lines: Iterable[RequirementLine]) -> set[str]:
+    """The packages that requirement lines bring, as far as servers are concerned: ``fastapi[standard]`` has one."""
+    found = {line.name for line in lines}
+    extras = {extra for line in lines if line.name == "fastapi" for extra in line.extras}
+    return found | ({"uvicorn"} if extras & {"standard", "all"} else set())
+
+
 def _detection(folder: str, layers: tuple[DetectedLayer, ...], app: _App, project: Pyproject | None) -> Detection:
-    if app.why:
-        last = layers[-1]
-        layers = (
-            *layers[:-1],
-            DetectedLayer(last.name, last.lines, (*last.why, f"starts with {shlex.join(app.command)}: {app.why}")),
-        )
     return Detection(
         stack="python",
         directory=folder,
@@ -136,6 +147,8 @@ def _detection(folder: str, layers: tuple[DetectedLayer, ...], app: _App, projec
         health=app.health,
         version=f"python:{folder}" if project is not None and project.version else "",
         name=project.name if project is not None else "",
+        why=FrozenMap({"entrypoint": app.why, "expose": app.port_why, "health": app.health_why}),
+        notes=app.notes,
     )
 
 
@@ -165,6 +178,9 @@ def _find_app(tree: Tree, folder: str, names: set[str], project: Pyproject | Non
         return procfile
     if tree.exists(_join(folder, "manage.py")):
         return _django(tree, folder, names)
+    module = _module(tree, folder, project)
+    if module.command:
+        return module
     for path in _candidates(tree, folder):
         text = tree.read(path).decode("utf-8", "replace")
         match = _FRAMEWORKS.search(text)
@@ -175,10 +191,46 @@ def _find_app(tree: Tree, folder: str, names: set[str], project: Pyproject | Non
         factory = _FACTORY.search(text)
         if factory and "flask" in names:
             return _served(tree, folder, path, f"{factory[1]}()", "Flask", names, project)
-        if _MAIN.search(text) and path.count("/") <= folder.count("/") + 1:
+        if (
+            _MAIN.search(text)
+            and path.count("/") <= folder.count("/") + 1
+            and (project is None or not project.is_package)
+        ):
             relative = path.removeprefix(f"{folder}/") if folder != "." else path
             return _App((f"{VENV}/bin/python", f"{APP}/{relative}"), why=f"{path} runs as a program")
     return _App()
+
+
+def _module(tree: Tree, folder: str, project: Pyproject | None) -> _App:
+    """A package that starts with ``python -m``: it has a ``__main__.py``."""
+    places = ("src/*/__main__.py", "*/__main__.py")
+    found = tree.paths(tuple(_join(folder, place) for place in places))
+    wanted = [path for path in found if not _SKIPPED & set(path.split("/"))]
+    if not wanted:
+        return _App()
+    path = wanted[0]
+    name, inside = posixpath.basename(posixpath.dirname(path)), posixpath.relpath(posixpath.dirname(path), folder)
+    if inside.startswith("src/") and (project is None or not project.is_package):
+        return _App(
+            notes=(f"{path}: python -m {name} needs PYTHONPATH={APP}/src; set entrypoint and env in the image",)
+        )
+    port, where = _port(tree, posixpath.dirname(path))
+    health, health_why = _health(tree, path)
+    command = (f"{VENV}/bin/python", "-m", name)
+    return _App(command, port, health, f"{path} is there", health_why, notes=(where,) if where else ())
+
+
+def _port(tree: Tree, folder: str) -> tuple[int, str]:
+    """A port that a module of the package names, and a remark when it listens for this machine alone."""
+    for path in tree.paths((f"{folder}/*.py",)):
+        text = tree.read(path).decode("utf-8", "replace")
+        match = _PORT.search(text)
+        if match:
+            local = re.search(r"[\"'](127\.0\.0\.1|localhost)[\"']", text)
+            return int(
+                match[1]
+            ), f"{path} names {local[1]}: nobody outside of the container reaches that" if local else ""
+    return 0, ""
 
 
 def _procfile(tree: Tree, folder: str) -> _App:
@@ -218,29 +270,33 @@ def _served(
     in_src = relative.startswith("src/")
     module = relative.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     installed = project is not None and project.is_package
-    health = _health(tree, path)
+    health, health_why = _health(tree, path)
     why = f"{path} makes a {framework} application"
     if framework == "Flask":
         if "gunicorn" in names:
             move = ("--chdir", f"{APP}/src") if in_src and not installed else ()
             command = (f"{VENV}/bin/gunicorn", "--bind", "0.0.0.0:8000", *move, f"{module}:{name}")
-            return _App(command, 8000, health, f"{why}, gunicorn is among the requirements")
+            return _App(command, 8000, health, f"{why}, gunicorn is among the requirements", health_why)
         move = ("--app", f"{'src/' if in_src and not installed else ''}{module}:{name}")
         command = (f"{VENV}/bin/flask", *move, "run", "--host", "0.0.0.0", "--port", "5000")  # noqa: S104
-        return _App(command, 5000, health, f"{why}, and no server among the requirements")
+        return _App(command, 5000, health, f"{why}, and no server is among the requirements", health_why)
+    if "uvicorn" not in names and project is not None and not names & {"hypercorn", "granian", "daphne"}:
+        note = f"{why}, and no server is among the dependencies: add uvicorn, then write entrypoint in its image"
+        return _App(notes=(note,))
     move = ("--app-dir", f"{APP}/src") if in_src and not installed else ()
     command = (f"{VENV}/bin/uvicorn", *move, f"{module}:{name}", "--host", "0.0.0.0", "--port", "8000")  # noqa: S104
-    return _App(command, 8000, health, f"{why}; uvicorn serves it")
+    return _App(command, 8000, health, f"{why}; uvicorn serves it", health_why)
 
 
-def _health(tree: Tree, path: str) -> str:
-    """A route that looks like a health check, in the application's file or beside it."""
+def _health(tree: Tree, path: str) -> tuple[str, str]:
+    """A route that looks like a health check, in the application's file or beside it, and its place."""
     beside = tree.paths((f"{posixpath.dirname(path)}/**/*.py".lstrip("/"),))
     for candidate in (path, *beside[:200]):
-        match = _HEALTH.search(tree.read(candidate).decode("utf-8", "replace"))
+        text = tree.read(candidate).decode("utf-8", "replace")
+        match = _HEALTH.search(text)
         if match:
-            return match[1]
-    return ""
+            return match[1], f"{candidate}:{text.count(chr(10), 0, match.start()) + 1}"
+    return "", ""
 
 
 def _files(tree: Tree, folder: str) -> tuple[DetectedLayer, ...]:
