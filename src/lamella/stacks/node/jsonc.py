@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from lamella.errors import ConfigError, Problem
@@ -15,7 +16,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\
 
 
 def read_json(tree: Tree, path: str) -> dict[str, Any]:
-    """An object from a JSON file of the tree; raises ConfigError with its place."""
+    """An object from a JSON file of the tree, not to be changed; raises ConfigError with its place."""
     return _parse(tree.read(path), path, comments=False)
 
 
@@ -24,6 +25,7 @@ def read_jsonc(tree: Tree, path: str) -> dict[str, Any]:
     return _parse(tree.read(path), path, comments=True)
 
 
+@lru_cache(maxsize=64)
 def _parse(data: bytes, path: str, *, comments: bool) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")

@@ -37,7 +37,7 @@ _ROOT_SETTINGS = (
 _WRITTEN = (
     "**/node_modules/**", "**/.next/**", "**/.svelte-kit/**", "**/.nuxt/**", "**/.output/**", "**/.astro/**",
     "**/.vite/**", "**/.turbo/**", "**/.cache/**", "**/.parcel-cache/**", "**/.angular/**", "**/*.tsbuildinfo",
-    "**/next-env.d.ts", "**/vite.config.*.timestamp-*", "**/.vinxi/**", "**/.docusaurus/**",
+    "**/next-env.d.ts", "**/vite.config.*.timestamp-*", "**/.vinxi/**", "**/.docusaurus/**", "**/routeTree.gen.ts",
 )  # fmt: skip
 """Where well-known tools write beside their output; nobody needs to hear of it."""
 

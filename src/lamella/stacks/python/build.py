@@ -53,8 +53,16 @@ _NEVER_BUILT = (
 )  # fmt: skip
 """What no build backend puts into a wheel."""
 
-_WRITTEN = ("**/build/**", "**/dist/**", "**/*.egg-info/**", "**/__pycache__/**", "**/*.so", "**/_version.py")
-"""What build backends write into the sources."""
+_WRITTEN = (
+    "bin/python",
+    "**/build/**",
+    "**/dist/**",
+    "**/*.egg-info/**",
+    "**/__pycache__/**",
+    "**/*.so",
+    "**/_version.py",
+)
+"""What build backends write into the sources, and their driver into their environment."""
 
 
 def source_patterns(folder: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]:

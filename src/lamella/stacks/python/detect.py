@@ -112,7 +112,7 @@ def _from_project(tree: Tree, project: Pyproject) -> Detection:
         if project.is_package and len(project.scripts) == 1
         else _find_app(tree, folder, names, project)
     )
-    layers = [DetectedLayer("deps", (f'python = {{ project = "{folder}" }}',), tuple(reasons))]
+    layers = [DetectedLayer(_named(folder, "deps"), (f'python = {{ project = "{folder}" }}',), tuple(reasons))]
     if not project.is_package:
         layers += _files(tree, folder)
     return _detection(folder, tuple(layers), app, project)
@@ -123,7 +123,7 @@ def _from_requirements(tree: Tree, folder: str, path: str, found: Requirements) 
     reasons.append("`lamella lock` records which wheels those are")
     reasons += _python_reasons(tree, folder, "")
     app = _find_app(tree, folder, _names(found.lines), None)
-    layers = [DetectedLayer("deps", (f'python = {{ requirements = ["{path}"] }}',), tuple(reasons))]
+    layers = [DetectedLayer(_named(folder, "deps"), (f'python = {{ requirements = ["{path}"] }}',), tuple(reasons))]
     return _detection(folder, (*layers, *_files(tree, folder)), app, None)
 
 
@@ -150,6 +150,14 @@ def _detection(folder: str, layers: tuple[DetectedLayer, ...], app: _App, projec
         why=FrozenMap({"entrypoint": app.why, "expose": app.port_why, "health": app.health_why}),
         notes=app.notes,
     )
+
+
+def _named(folder: str, part: str) -> str:
+    """``deps`` of the root, ``backend-deps`` and ``backend`` of a folder: several projects have several layers."""
+    if folder == ".":
+        return part
+    base = re.sub(r"[^A-Za-z0-9._-]", "-", posixpath.basename(folder))
+    return base if part == "app" else f"{base}-{part}"
 
 
 def _python_reasons(tree: Tree, folder: str, requires: str) -> list[str]:
@@ -313,7 +321,7 @@ def _files(tree: Tree, folder: str) -> tuple[DetectedLayer, ...]:
     if not items:
         return ()
     why = (f"the application's own files: {', '.join([*folders, *(['*.py'] if len(items) > len(folders) else [])])}",)
-    return (DetectedLayer("app", (f"files = [{', '.join(items)}]",), why),)
+    return (DetectedLayer(_named(folder, "app"), (f"files = [{', '.join(items)}]",), why),)
 
 
 def _join(folder: str, name: str) -> str:
