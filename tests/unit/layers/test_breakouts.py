@@ -212,8 +212,8 @@ CASES = {
         [gone("etc/whitedout"), content("etc/passwd", b"all users")],
     ),
     "WhiteoutDirectoryName": Case([tar_file(".wh.etc/somefile", b"non-empty")], PASSWD),
-    "WhiteoutDeadSymlinkParent": Case([tar_file("localetc/.wh.etc")], {**PASSWD, "localetc": "/dne"}),
-    "WhiteoutRelativePath": Case([tar_file("dne/../.wh.etc")], PASSWD),
+    "WhiteoutDeadSymlinkParent": Case([tar_file("localetc/.wh.etc")], {**PASSWD, "localetc": "/absent"}),
+    "WhiteoutRelativePath": Case([tar_file("absent/../.wh.etc")], PASSWD),
     "HardlinkSymlinkChmod": Case(
         [tar_symlink("/canary-of-the-host", "outside"), tar_link("outside", "sketchylink", 0o777)],
         checks=[link_to("sketchylink", "/canary-of-the-host")],

@@ -15,7 +15,7 @@ from lamella.layers.unpack import unpack_layer
 
 
 def test_a_name_in_latin_1_survives_the_whole_way(tmp_path: Path) -> None:
-    name = os.fsdecode(b"caf\xe9")
+    name = os.fsdecode(b"gr\xfcn")
     for folder in ("from", "to"):
         (tmp_path / folder).mkdir()
     (tmp_path / "from" / name).write_bytes(b"x")
@@ -26,5 +26,5 @@ def test_a_name_in_latin_1_survives_the_whole_way(tmp_path: Path) -> None:
         write_layer(found, content, out)
     out.seek(0)
     done = unpack_layer(out, tmp_path / "to", mode=UnpackMode.MERGED, policy=MERGED_POLICY)
-    assert os.listdir(os.fsencode(tmp_path / "to")) == [b"caf\xe9"]
+    assert os.listdir(os.fsencode(tmp_path / "to")) == [b"gr\xfcn"]
     assert done.fileset == found

@@ -111,8 +111,8 @@ def test_a_tree_of_endless_depth_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"caf\xe9")).write_bytes(b"x")
-    assert scan_tree(tmp_path).entries == (file(os.fsdecode(b"caf\xe9"), b"x"),)
+    (tmp_path / os.fsdecode(b"gr\xfcn")).write_bytes(b"x")
+    assert scan_tree(tmp_path).entries == (file(os.fsdecode(b"gr\xfcn"), b"x"),)
 
 
 def test_hard_links_are_found_where_their_entries_agree(tmp_path: Path) -> None:
