@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from lamella.api.removal import SandboxRemover
 from lamella.api.session import open_store
 from lamella.canonical import plain
-from lamella.cli.messages import format_size, paint, say
+from lamella.cli.messages import format_size, paint, say, warn
 from lamella.cli.options import format_option, parse_age, parse_size
 from lamella.cli.report import table
 from lamella.cli.session import command_settings, session_options
@@ -38,9 +39,14 @@ def command() -> None:
 
 
 def _store() -> Store:
-    """The store, closed when the command ends."""
-    store = open_store(session_options(command_settings()), warn=say)
-    click.get_current_context().call_on_close(store.close)
+    """The store, closed when the command ends; trees of subordinate ids are deleted by the sandbox's helper."""
+    options = session_options(command_settings())
+    store = open_store(options, warn=warn)
+    remover = SandboxRemover(store, options)
+    store.set_remover(remover)
+    context = click.get_current_context()
+    context.call_on_close(remover.close)
+    context.call_on_close(store.close)
     return store
 
 
@@ -131,16 +137,16 @@ def gc(keep: str, max_size: str | None, every: bool, dry_run: bool, output_forma
     """Delete what nothing needs.
 
     Named images, running builds and the newest record of each layer are always kept; objects that nothing refers to
-    go after a day.
+    go after a day, or after the time of --keep when that is shorter.
 
     \b
     lamella cache gc                  what was not used for 30 days
     lamella cache gc --max-size 20GB  and more, until 20 GB are left
     lamella cache gc --dry-run
     """
-    policy = GcPolicy(
-        keep=parse_age(keep, "--keep"), latest=not every, max_size=parse_size(max_size, "--max-size") or None
-    )
+    age = parse_age(keep, "--keep")
+    limit = parse_size(max_size, "--max-size") or None
+    policy = GcPolicy(keep=age, latest=not every, grace=min(age, GcPolicy().grace), max_size=limit)
     report = _store().gc(policy, dry_run=dry_run)
     if output_format == "json":
         _print_json(report, freed_bytes=report.freed_bytes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lamella.api.removal import SandboxRemover
 from lamella.api.run import Runnable, embedded_parts
 from lamella.api.session import SessionOptions
 from lamella.cli.messages import format_seconds, say, warn
@@ -42,6 +43,7 @@ def embedded(container: Container, runnable: Runnable, store: Store, options: Se
 
     check_embedded(container)
     runner = LocalRunner(store, runner_settings(options))
+    store.set_remover(SandboxRemover(store, options))
     try:
         launch = prepare(container, embedded_parts(store, options, runner, warn, runnable.snapshots))
     finally:

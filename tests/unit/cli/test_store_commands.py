@@ -90,6 +90,13 @@ def test_cache_gc_keeps_what_is_named(cli: Cli, store: Store) -> None:
     assert cli("cache", "verify").code == 0
 
 
+def test_cache_gc_with_no_time_at_all_empties_what_nothing_names(cli: Cli, store: Store) -> None:
+    cli("images", "rm", "shop/api:dev")
+    assert cli("cache", "gc", "--keep", "0", "--all").code == 0
+    kinds = {row["name"]: row["count"] for row in json.loads(cli("cache", "status", "--format", "json").out)["kinds"]}
+    assert (kinds["blobs"], kinds["snapshots"], kinds["records"]) == (0, 0, 0)
+
+
 def test_a_dry_run_takes_nothing(cli: Cli, store: Store) -> None:
     before = cli("cache", "status", "--format", "json").out
     outcome = cli("cache", "gc", "--keep", "0", "--all", "--max-size", "1B", "--dry-run")
