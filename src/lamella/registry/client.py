@@ -29,7 +29,7 @@ from lamella.registry.documents import (
 )
 from lamella.registry.hosts import RegistrySettings, Repository
 from lamella.registry.layout import open_local
-from lamella.transport.client import Client, Opened, Response
+from lamella.transport.client import Client, Response
 from lamella.transport.download import download
 
 __all__ = ["RegistryClient", "RegistryImage", "open_image"]
@@ -86,8 +86,7 @@ class RegistryClient:
             sent = self._auth.headers(repository, scope)
             return sent
 
-        def refused(opened: Opened) -> LamellaError | None:
-            answer = opened.response()
+        def refused(answer: Response) -> LamellaError | None:
             if answer.status != 401:
                 return _failure(answer, what, repository)
             self._auth.answer(repository, scope, answer, sent)

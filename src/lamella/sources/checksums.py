@@ -36,7 +36,7 @@ def _entries(line: str) -> list[tuple[str, str]]:
     if bsd := _BSD.fullmatch(line):
         return [(bsd[1], bsd[2].lower())]
     if gnu := _GNU.fullmatch(line):
-        name = gnu[3].replace(r"\n", "\n").replace(r"\\", "\\") if gnu[1] else gnu[3]
+        name = re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], gnu[3]) if gnu[1] else gnu[3]
         return [(name, gnu[2].lower())]
     return []
 

@@ -246,10 +246,37 @@ def _uncompressed(archive: BinaryIO, magic: bytes) -> ReadStream:
 
         return lzma.LZMAFile(archive)
     if magic[:4] == b"\x28\xb5\x2f\xfd":
+        return _Zstd(archive)
+    return archive
+
+
+class _Zstd:
+    """A zstd file unpacked as it is read; the library's own reader takes a cut file for a short one."""
+
+    _PIECE = 4096  # what is unpacked at once: at most some 130 MB come out of it, whatever it is
+
+    def __init__(self, archive: BinaryIO) -> None:
         import zstandard
 
-        return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(archive, read_across_frames=True)
-    return archive
+        self._archive = archive
+        self._library = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        self._frame = self._library.decompressobj()
+        self._ready = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; none at the end. Raises EOFError for a file that is cut."""
+        while not self._ready:
+            data = self._frame.unused_data if self._frame.eof else b""
+            data = data or self._archive.read(self._PIECE)
+            if not data:
+                if not self._frame.eof:
+                    raise EOFError("it ends in the middle of a frame")
+                return b""
+            if self._frame.eof:
+                self._frame = self._library.decompressobj()
+            self._ready = self._frame.decompress(data)
+        data, self._ready = self._ready[:size], self._ready[size:]
+        return data
 
 
 @contextmanager

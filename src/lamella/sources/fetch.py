@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from lamella.errors import AuthError, ConfigError, IntegrityError, LamellaError
 from lamella.sources.checksums import find_checksum
 from lamella.sources.extract import OpenTar, extract_member
-from lamella.transport.client import Client, Opened
+from lamella.transport.client import Client, Response
 from lamella.transport.download import download
 from lamella.transport.redaction import redact_url
 
@@ -98,9 +98,8 @@ def _headers(url: str, secret: bytes | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {text}"}
 
 
-def _refused(url: str) -> Callable[[Opened], LamellaError | None]:
-    def judge(opened: Opened) -> LamellaError | None:
-        answer = opened.response()
+def _refused(url: str) -> Callable[[Response], LamellaError | None]:
+    def judge(answer: Response) -> LamellaError | None:
         what = f"fetching {redact_url(url)}"
         if answer.status in (401, 403):
             hint = "give the fetch a secret whose value is a bearer token"

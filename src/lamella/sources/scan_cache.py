@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from array import array
 from collections.abc import Iterator
@@ -79,11 +78,10 @@ def save_scan(path: Path, scan: Scan) -> None:
 def load_scan(path: Path) -> Scan | None:
     """The stored scan; None when there is none that can be used."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(path, "rb") as file:
+            data = file.read()
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        data = file.read()
     view = memoryview(data)
     if not data.startswith(_MAGIC) or hashlib.sha256(view[:-_TAIL]).digest() != view[-_TAIL:]:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -151,15 +150,18 @@ class WorkTree:
 
     def _followed(self, path: str, root: Path, context: str) -> str:
         """What a path leads to, relative to the root. Raises ConfigError when that is outside or not there."""
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             real = os.path.realpath(root / path, strict=True)
-            if not real.startswith(f"{root}/"):
-                raise ConfigError(
-                    f"{path} is a symlink that leads out of the project, to {real}",
-                    hint="put the file into the project, or give its directory as a --build-context",
-                )
-            return real[len(str(root)) + 1 :]
-        raise self._absent(path, root, context)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._absent(path, root, context) from None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if not real.startswith(f"{root}/"):
+            raise ConfigError(
+                f"{path} is a symlink that leads out of the project, to {real}",
+                hint="put the file into the project, or give its directory as a --build-context",
+            )
+        return real[len(str(root)) + 1 :]
 
     def _absent(self, path: str, root: Path, context: str) -> ConfigError:
         """Why a path cannot be read: not there, a directory, or ignored by what."""

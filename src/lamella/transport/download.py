@@ -6,17 +6,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from lamella.errors import LamellaError, RegistryError
-from lamella.transport.client import Budget, Client, FinalError, Opened
+from lamella.transport.client import Budget, Client, FinalError, Opened, Response
 from lamella.transport.redaction import redact_url
 from lamella.transport.retry import RETRIED_STATUS, retry_after
 
 __all__ = ["OnRefusal", "download"]
 
-OnRefusal = Callable[[Opened], LamellaError | None]
+OnRefusal = Callable[[Response], LamellaError | None]
 """Judges an answer that is neither data nor worth another try: an error to raise, or None to ask again at once
 (after it got new credentials, say)."""
 
 HeaderSource = Callable[[], Mapping[str, str]]
+
+_REFUSALS = 2
+"""Refusals that are judged: one may be cured by new credentials, not one after another."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -69,39 +72,33 @@ class _Download:
         sent = dict(self._headers())
         if self._at:
             sent["Range"] = f"bytes={self._at}-"
-        wait = None
         try:
             with self._client.open("GET", self._url, headers=sent) as opened:
                 if opened.status in (200, 206):
                     yield from self._body(opened)
                     self.complete = True
                     return
-                if opened.status == 416 and self._size is not None and self._at == self._size:
-                    self.complete = True
-                    return
-                failure = self._refused(opened)
-                if failure is None:
-                    return
-                wait = retry_after(opened.headers, self._client.policy.longest_retry_after)
+                refusal = opened.response()
         except RegistryError as error:
-            failure = error
-        self._budget.failed(failure, tries=self._client.policy.tries, wait=wait)
+            self._budget.failed(error, tries=self._client.policy.tries)
+        else:
+            self._refused(refusal)
 
-    def _refused(self, opened: Opened) -> LamellaError | None:
-        """The failure to count; None when the request may be made again at once. Raises what ends the download."""
+    def _refused(self, answer: Response) -> None:
+        """Waits where another try may help; raises what ends the download."""
         what = f"GET {redact_url(self._url)}"
-        answer = opened.response()
-        if opened.status in RETRIED_STATUS:
-            return answer.failure(what)
-        if self._on_refusal is not None and self._refusals < 2:
+        if answer.status in RETRIED_STATUS:
+            wait = retry_after(answer.headers, self._client.policy.longest_retry_after)
+            self._budget.failed(answer.failure(what), tries=self._client.policy.tries, wait=wait)
+            return
+        if answer.status == 416:
+            raise RegistryError(f"{what}: the server has fewer bytes than it gave before")
+        verdict: LamellaError | None = answer.failure(what)
+        if self._on_refusal is not None and self._refusals < _REFUSALS:
             self._refusals += 1
-            verdict = self._on_refusal(opened)
-            if verdict is None:
-                return None
+            verdict = self._on_refusal(answer)
+        if verdict is not None:
             raise verdict
-        if opened.status == 416:
-            raise FinalError(f"{what}: the server has fewer bytes than it gave before")
-        raise FinalError(answer.failure(what).message)
 
     def _body(self, opened: Opened) -> Iterator[bytes]:
         skip = self._at if opened.status == 200 else 0

@@ -6,7 +6,7 @@ import pytest
 
 from lamella.errors import AuthError, LamellaError, RegistryError
 from lamella.testing.registry import Fault, MemoryRegistry
-from lamella.transport.client import Client, Opened
+from lamella.transport.client import Client, Response
 from lamella.transport.download import download
 from tests.unit.transport.conftest import FakeTime
 
@@ -99,9 +99,9 @@ def test_a_refusal_is_judged_by_who_asked(server: MemoryRegistry, client: Client
     tokens = iter(("first", "second", "third"))
     current = next(tokens)
 
-    def judge(opened: Opened) -> LamellaError | None:
+    def judge(answer: Response) -> LamellaError | None:
         nonlocal current
-        if opened.status == 403:
+        if answer.status == 403:
             return AuthError("no")
         current = next(tokens)
         return None
