@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -173,49 +172,42 @@ def test_a_file_that_changed_between_look_and_hash_is_hashed_as_it_is(project: P
         assert (entry.digest, entry.size) == (digest_bytes(b"newer"), 5)
 
 
-def test_a_file_that_is_rewritten_all_the_time_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "_PAUSE", 0.0)
-    place = project.write("a", "x" * (16 << 20))
-    started, stop = threading.Event(), threading.Event()
-
-    def write() -> None:
-        with place.open("r+b", buffering=0) as file:
-            while not stop.is_set():
-                file.seek(0)
-                file.write(os.urandom(64))
-                started.set()
-
-    writer = threading.Thread(target=write)
-    with project.tree() as tree:
-        tree.paths(("**",))
-        writer.start()
-        started.wait()
-        try:
-            with pytest.raises(ConfigError, match="changes while it is read"):
-                tree.digest(("**",))
-        finally:
-            stop.set()
-            writer.join()
-
-
-def test_an_edit_that_was_noticed_is_read_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handle's state differs after the first read only: the second one counts."""
-    place = project.write("a", "x" * (2 << 20))
+def edit_while_reading(place: Path, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Somebody writes the file each time that a piece of it was read, so often."""
     real = os.read
-    edits = iter([b"changed"])
+    left = times
 
     def read(fd: int, size: int) -> bytes:
+        nonlocal left
         data = real(fd, size)
-        for edit in edits:
+        if left:
+            left -= 1
             with place.open("r+b") as file:
-                file.write(edit)
+                file.write(b"edit %d" % left)
+            os.utime(place, ns=(left, left))  # a time of its own, however coarse the clock
         return data
 
+    monkeypatch.setattr(os, "read", read)
+
+
+def test_a_file_that_is_rewritten_all_the_time_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "_PAUSE", 0.0)
+    place = project.write("a", "x" * (2 << 20))
     with project.tree() as tree:
         tree.paths(("**",))
-        monkeypatch.setattr(os, "read", read)
+        edit_while_reading(place, monkeypatch, times=1000)
+        with pytest.raises(ConfigError, match="changes while it is read") as caught:
+            tree.digest(("**",))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("size", [100, 2 << 20], ids=["small", "large"])
+def test_an_edit_that_was_noticed_is_read_again(project: Project, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    place = project.write("a", "x" * size)
+    with project.tree() as tree:
+        tree.paths(("**",))
+        edit_while_reading(place, monkeypatch, times=1)
         (entry,) = tree.fileset(("**",))
-        monkeypatch.undo()
     assert entry.digest == digest_bytes(place.read_bytes())
 
 
