@@ -75,18 +75,36 @@ class CargoBench:
 
     def lock(self) -> None:
         """Lets Cargo resolve the workspace, as a user would: with the written manifests, everything."""
+        work = self._written()
+        self._cargo("generate-lockfile", "--manifest-path", str(work / self.root / "Cargo.toml"))
+        self.files[f"{self.root}/Cargo.lock".lstrip("/")] = (work / self.root / "Cargo.lock").read_bytes()
+
+    def vendor(self) -> None:
+        """Lets Cargo copy all third-party packages into the project and point its configuration there."""
+        work = self._written()
+        config = self._cargo("vendor", "--locked", "--manifest-path", str(work / "Cargo.toml"), str(work / "vendor"))
+        self.write(".cargo/config.toml", config.replace(str(work / "vendor"), "vendor"))
+        for path in (work / "vendor").rglob("*"):
+            if path.is_file():
+                self.write(str(path.relative_to(work)), path.read_bytes())
+
+    def _written(self) -> Path:
+        """The project as files in a folder of its own."""
         work = self.folder / "resolve"
         shutil.rmtree(work, ignore_errors=True)
         for path, data in self.files.items():
             _write(work / path, data)
-        run = [require_program("cargo"), "generate-lockfile", "--manifest-path", str(work / self.root / "Cargo.toml")]
+        return work
+
+    def _cargo(self, *args: str) -> str:
+        """Runs the host's Cargo and gives its standard output."""
         env = os.environ | {"CARGO_HOME": str(self.home)}
-        done = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run([require_program("cargo"), *args], env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             if "Could not resolve host" in done.stderr or "download of config.json failed" in done.stderr:
                 missing(f"no package registry: {done.stderr[-300:]}")
             raise StepFailedError(done.stderr)
-        self.files[f"{self.root}/Cargo.lock".lstrip("/")] = (work / self.root / "Cargo.lock").read_bytes()
+        return done.stdout
 
     @property
     def home(self) -> Path:

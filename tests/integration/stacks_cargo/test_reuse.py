@@ -41,6 +41,37 @@ def test_other_feature_resolvers_get_the_same_reuse(make_bench: MakeBench, resol
     assert (app.again(), app.observation.warnings) == ([], ())
 
 
+_LINKED = '\n[lib]\ncrate-type = ["cdylib", "rlib"]\n\n[dependencies]\nmemchr = "2"\n'
+
+
+def test_libraries_that_are_linked_by_themselves_under_link_time_optimisation(make_bench: MakeBench) -> None:
+    """Their dependencies must hold object code besides bitcode, so Cargo compiles them otherwise than for a binary."""
+    files = {
+        **TINY,
+        "Cargo.toml": f"{TINY['Cargo.toml']}\n[profile.release]\nlto = true\n",
+        "lib/Cargo.toml": TINY["lib/Cargo.toml"] + _LINKED,
+        "lib/src/lib.rs": "pub fn number() -> u32 { memchr::memchr(1, &[0, 1]).unwrap() as u32 }\n",
+    }
+    bench = make_bench(files, CargoSpec(profile="release"))
+    bench.deps()
+    app = bench.app()
+    assert (app.again(), app.output()) == ([], "1 0.1.0\n")
+
+
+def test_a_vendored_registry_is_an_input_and_needs_no_network(make_bench: MakeBench) -> None:
+    bench = make_bench(TINY)
+    bench.vendor()
+    bench.downloads = bench.folder / "empty-home"
+    built = bench.build()
+    assert (built.again(), built.output()) == ([], "1 0.1.0\n")
+    assert not (bench.home / "registry").exists()
+    before = bench.lowered()
+    bench.write("vendor/itoa/README.md", "edited by hand")
+    after = bench.lowered()
+    assert before.key(before.deps) != after.key(after.deps)
+    assert before.op(before.app).mounts != after.op(after.app).mounts, "the target directory must be another one"
+
+
 def test_after_a_release_and_a_new_internal_crate_nothing_third_party_is_compiled(make_bench: MakeBench) -> None:
     bench = make_bench(MANY_SIDED, CargoSpec(package="app"))
     bench.build()

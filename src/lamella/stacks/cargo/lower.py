@@ -63,6 +63,12 @@ _MADE_FILES = (f"**/{MANIFEST}", f"**/{LOCK}", "**/.lamella/**")
 _KEPT_MARK = posixpath.join(TARGET, ".lamella-kept")
 """In the target directory: digest of the kept packages that it was last compiled with."""
 
+_FETCH = """
+host=$(rustc -vV | sed -n 's/^host: //p')
+exec cargo fetch --target "$host" "$@"
+"""
+"""Cuts the lock and downloads what the host and the target need, not the packages of every platform."""
+
 _CHECK_LOCK = """
 strange=$(grep -E '^(checksum|source) = ' "$1" | grep -vxF -f "$2")
 [ -z "$strange" ] && exit 0
@@ -166,6 +172,8 @@ def _selection(
         rustc = ()
     fixed = {"CARGO_HOME": CARGO_HOME, "CARGO_TARGET_DIR": TARGET, "CARGO_TERM_PROGRESS_WHEN": "never"}
     wrapper = {"RUSTC_WRAPPER": spec.wrapper} if spec.wrapper else {}
+    if posixpath.basename(spec.wrapper or "") == "sccache":
+        wrapper["SCCACHE_DIR"] = "/lamella/sccache"
     return CargoSelection(
         directory=joined("", spec.dir),
         package=package.name,
@@ -278,10 +286,14 @@ def _step(
 
 def _kept_mounts(work: _Work) -> tuple[Mount, ...]:
     """Target directory, Cargo's home, secrets."""
+    folders = tuple(f"{directory}/**" for directory in work.settings.directories)
+    vendored = work.context.tree.digest(folders) if folders else ""
     mounts: list[Mount] = [
-        StateMount(work.selection.state_id(work.context.project, work.rootfs.vertex), TARGET),
+        StateMount(work.selection.state_id(work.context.project, work.rootfs.vertex, vendored), TARGET),
         CacheMount("cargo-home", CARGO_HOME),
     ]
+    if "SCCACHE_DIR" in work.selection.env:
+        mounts.append(CacheMount("sccache", work.selection.env["SCCACHE_DIR"]))
     mounts += [SecretMount(name, target=f"/run/secrets/{name}") for name in work.context.layer.secrets]
     return tuple(mounts)
 
@@ -296,8 +308,7 @@ def _before(work: _Work) -> tuple[Command, ...]:
     """Lays the made files over the sources, lets Cargo cut the lock and fetch, checks what it did."""
     workspace, selection = work.loaded.workspace, work.selection
     lock, given = (posixpath.join(place, workspace.lock_path) for place in (SRC, MADE))
-    target = ("--target", selection.target) if selection.target else ()
-    fetch = ("cargo", "fetch", *target)
+    fetch = ("sh", "-c", _FETCH, "sh", *(("--target", selection.target) if selection.target else ()))
     return (
         Command(("rm", "-f", *(posixpath.join(CARGO_HOME, name) for name in ("config", "config.toml")))),
         Command(("cp", "-R", f"{MADE}/.", SRC)),

@@ -35,8 +35,10 @@ class Selected:
 class Request:
     """An own package asks for a third-party one.
 
-    ``role`` is where the answer is compiled for: ``normal`` the target, ``build`` the host, ``dev`` only united by
-    resolver 1. ``condition`` is the table's ``cfg`` where it could not be decided.
+    ``role`` is where the answer is compiled for: ``normal`` the target, ``build`` the host, ``dev`` only united
+    by resolver 1. ``condition`` is the table's ``cfg`` where it could not be decided. ``shared`` says that it
+    is asked below a library that is linked by itself too (cdylib, dylib, staticlib): link-time optimisation
+    compiles it otherwise.
     """
 
     owner: Package
@@ -45,6 +47,7 @@ class Request:
     condition: str
     features: tuple[str, ...]
     default_features: bool
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -189,23 +192,42 @@ class _Features:
                 self._feature(child, feature)
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An own package on the walk: for which role it is compiled, and whether below a library that is linked by
+    itself.
+    """
+
+    directory: str
+    role: str
+    shared: bool
+
+
 def _walk(features: _Features, selected: Selected) -> Iterator[Request]:
     """Follows what is on from the selected package, with the role in which it is compiled."""
-    todo = [(selected.package, "normal")]
+    todo = [_Step(selected.package, "normal", _is_linked(features.packages[selected.package]))]
     seen = set(todo)
-    for directory, role in todo:
-        node = features.node(directory, host=role == "build")
+    for step in todo:
+        node = features.node(step.directory, host=step.role == "build")
         for dependency, condition in features.edges(node):
             if dependency.optional and dependency.key not in node.optional:
                 continue
-            inner = _role(features, node, dependency, role)
+            role = _role(features, node, dependency, step.role)
             if not features.is_own(dependency):
-                asked = {*dependency.features, *node.asked.get(dependency.key, ())}
-                names = tuple(sorted(asked))
-                yield Request(node.package, dependency, inner, condition, names, dependency.default_features)
-            elif (step := (dependency.path or "", inner)) not in seen:
-                seen.add(step)
-                todo.append(step)
+                names = tuple(sorted({*dependency.features, *node.asked.get(dependency.key, ())}))
+                shared = step.shared and role == "normal"
+                yield Request(node.package, dependency, role, condition, names, dependency.default_features, shared)
+            elif decide(dependency.target, selected.host if role == "build" else selected.target) is not False:
+                child = features.packages[dependency.path or ""]
+                shared = role == "normal" and (step.shared or _is_linked(child))
+                if (inner := _Step(child.directory, role, shared)) not in seen:
+                    seen.add(inner)
+                    todo.append(inner)
+
+
+def _is_linked(package: Package) -> bool:
+    """Whether its library is linked by itself, besides being a part of others (Cargo's ``compiler/lto.rs``)."""
+    return bool({"cdylib", "dylib", "staticlib"} & set(package.crate_types))
 
 
 def _role(features: _Features, node: _Node, dependency: Dependency, role: str) -> str:

@@ -84,12 +84,14 @@ class CargoSelection:
         """A command that runs where Cargo is started: configuration and toolchain files are found from there."""
         return Command(argv, network, posixpath.join(SRC, self.directory), capture, unless)
 
-    def state_id(self, project: str, rootfs: str) -> str:
+    def state_id(self, project: str, rootfs: str, vendored: str) -> str:
         """Names the target directory: equal for all that may share one. Features and package are told apart by
         Cargo.
+
+        ``vendored`` is the digest of registries in the project: Cargo goes by their packages' versions alone.
         """
         shared = (self.profile, self.target, self.rustc_flags, self.cargo_flags, self.config_key, self.env)
-        return f"cargo-target {digest_value((project, rootfs, *shared))}"
+        return f"cargo-target {digest_value((project, rootfs, vendored, *shared))}"
 
 
 def split_flags(flags: tuple[str, ...], linker: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

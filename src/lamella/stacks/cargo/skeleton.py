@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from lamella.graph.op import InlineFile
 from lamella.stacks.cargo.document import MANIFEST
@@ -35,6 +36,9 @@ STUB_MARKER = "lamella-stub-6f1c0a52d9e84b37"
 
 _STUB = f'#[used]\nstatic LAMELLA_STUB: &str = "{STUB_MARKER}";\n\nfn main() {{}}\n'.encode()
 _MAIN, _BUILD = ".lamella/deps.rs", ".lamella/build.rs"
+_SHARED = ".lamella/shared"
+
+_Pair: TypeAlias = tuple[Request, LockedPackage]
 
 _ROLE_TABLES = {"normal": "dependencies", "build": "build-dependencies", "dev": "dev-dependencies"}
 
@@ -42,64 +46,99 @@ _ROLE_TABLES = {"normal": "dependencies", "build": "build-dependencies", "dev": 
 def deps_skeleton(loaded: Loaded, requests: Iterable[Request]) -> tuple[InlineFile, ...]:
     """The files of the dependency step by path; empty when no third-party package is asked for."""
     workspace, root = loaded.workspace, loaded.workspace.root
-    asked = [(request, entry) for request in requests if (entry := _locked(loaded, request)) is not None]
-    if not asked:
+    asked = _Asked(loaded, tuple(_locked(loaded, requests)))
+    if not asked.all:
         return ()
-    kept = loaded.kept_packages
-    locked = pruned_lock(
-        loaded, [e for _, e in asked] + [e for p, e in own_entries(loaded) if p.directory in loaded.kept]
-    )
-    directories = [package.directory for package in kept]
+    roots = [entry for _, entry in asked.all]
+    roots += [entry for package, entry in own_entries(loaded) if package.directory in loaded.kept]
+    locked = pruned_lock(loaded, roots)
+    directories = [package.directory for package in loaded.kept_packages]
+    profiles = used_profiles(root, loaded.profile, frozenset(entry.name for entry in locked))
+    main, side = asked.split(lto=any(profile.get("lto") not in (None, False, "off") for profile in profiles.values()))
     tables = {
         **root_tables(root, workspace.resolver, filter(workspace.is_member, directories), directories),
-        "profile": used_profiles(root, loaded.profile, frozenset(entry.name for entry in locked)),
+        "profile": profiles,
         "patch": used_patches(root, locked),
-        **_request_tables(loaded, asked),
+        **asked.tables(main, workspace.directory),
     }
-    has_host = any(request.role == "build" for request, _ in asked)
+    has_host = any(request.role == "build" for request, _ in main)
     tables |= _made_up_package(has_host)
-    texts = {posixpath.join(workspace.directory, MANIFEST): tables}
-    texts |= {package.document.path: staged_package(loaded, package) for package in kept}
-    files = [InlineFile(path, toml_text(_filled(raw)).encode()) for path, raw in texts.items()]
-    files.append(InlineFile(workspace.lock_path, render_lockfile(locked, workspace.lock.version)))
-    stubs = (_MAIN, _BUILD) if has_host else (_MAIN,)
-    files += [InlineFile(posixpath.join(workspace.directory, path), _STUB) for path in stubs]
-    return tuple(sorted(files, key=lambda file: file.path))
+    texts = {MANIFEST: tables}
+    if side:
+        tables.setdefault("dependencies", {})[f"{DEPS_PACKAGE}-shared"] = {"path": _SHARED}
+        texts[f"{_SHARED}/{MANIFEST}"] = _shared_library(
+            asked.tables(side, posixpath.join(workspace.directory, _SHARED))
+        )
+    made = {posixpath.join(workspace.directory, path): toml_text(_filled(raw)).encode() for path, raw in texts.items()}
+    made |= {
+        package.document.path: toml_text(staged_package(loaded, package)).encode() for package in loaded.kept_packages
+    }
+    stubs = [_MAIN, *([_BUILD] if has_host else []), *([f"{_SHARED}/lib.rs"] if side else [])]
+    made |= {posixpath.join(workspace.directory, path): _STUB for path in stubs}
+    made[workspace.lock_path] = render_lockfile(locked, workspace.lock.version)
+    return tuple(InlineFile(path, data) for path, data in sorted(made.items()))
 
 
 def _filled(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if value or not isinstance(value, dict) or key == "workspace"}
 
 
-def _locked(loaded: Loaded, request: Request) -> LockedPackage | None:
-    return locked_dependency(loaded.workspace.lock, request.owner, request.dependency)
+def _locked(loaded: Loaded, requests: Iterable[Request]) -> Iterator[_Pair]:
+    for request in requests:
+        entry = locked_dependency(loaded.workspace.lock, request.owner, request.dependency)
+        if entry is not None:
+            yield request, entry
+
+
+_NOTHING_FOUND = {"edition": "2021", "autobins": False, "autoexamples": False, "autotests": False, "autobenches": False}
 
 
 def _made_up_package(has_host: bool) -> dict[str, Any]:
     """A binary, so that link-time optimisation treats dependencies as it does for the real one."""
-    package = {"name": DEPS_PACKAGE, "version": "0.0.0", "edition": "2021", "build": _BUILD if has_host else False}
-    for kind in ("bins", "examples", "tests", "benches"):
-        package[f"auto{kind}"] = False
+    package = {"name": DEPS_PACKAGE, "version": "0.0.0", "build": _BUILD if has_host else False, **_NOTHING_FOUND}
     return {"package": package, "bin": [{"name": DEPS_PACKAGE, "path": _MAIN}]}
 
 
-def _request_tables(loaded: Loaded, asked: list[tuple[Request, LockedPackage]]) -> dict[str, Any]:
-    """Dependency tables of the made-up package: one entry for each locked package per role and condition."""
-    merged: dict[tuple[str, str], dict[LockedPackage, dict[str, Any]]] = {}
-    versions: dict[str, set[LockedPackage]] = {}
-    for request, entry in asked:
-        versions.setdefault(entry.name, set()).add(entry)
-        table = merged.setdefault((request.condition, _ROLE_TABLES[request.role]), {})
-        found = table.setdefault(entry, {**_source(loaded, request.dependency, entry), "default-features": False})
-        found["features"] = sorted({*found.get("features", ()), *request.features})
-        found["default-features"] = found["default-features"] or request.default_features
-    out: dict[str, Any] = {}
-    for (condition, kind), table in merged.items():
-        place = out.setdefault("target", {}).setdefault(condition, {}) if condition else out
-        for entry, value in table.items():
-            key, renamed = _key(entry, alone=len(versions[entry.name]) == 1)
-            place.setdefault(kind, {})[key] = {k: v for k, v in {**value, **renamed}.items() if v != []}
-    return out
+def _shared_library(tables: dict[str, Any]) -> dict[str, Any]:
+    """Stands for own libraries that are linked by themselves: what they need must hold object code besides
+    bitcode.
+    """
+    package = {"name": f"{DEPS_PACKAGE}-shared", "version": "0.0.0", "build": False, **_NOTHING_FOUND}
+    return {"package": package, "lib": {"path": "lib.rs", "crate-type": ["cdylib", "rlib"]}, **tables}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Requests with what they are locked to."""
+
+    loaded: Loaded
+    all: tuple[_Pair, ...]
+
+    def split(self, *, lto: bool) -> tuple[list[_Pair], list[_Pair]]:
+        """What the binary asks for, and what libraries that are linked by themselves ask for where that matters."""
+        side = [pair for pair in self.all if lto and pair[0].shared]
+        return [pair for pair in self.all if pair not in side], side
+
+    def tables(self, pairs: list[_Pair], origin: str) -> dict[str, Any]:
+        """Dependency tables of a made-up package in ``origin``: an entry for each locked one per role and
+        condition.
+        """
+        merged: dict[tuple[str, str], dict[LockedPackage, dict[str, Any]]] = {}
+        for request, entry in pairs:
+            table = merged.setdefault((request.condition, _ROLE_TABLES[request.role]), {})
+            found = table.setdefault(entry, {**_source(request.dependency, entry, origin), "default-features": False})
+            found["features"] = sorted({*found.get("features", ()), *request.features})
+            found["default-features"] = found["default-features"] or request.default_features
+        out: dict[str, Any] = {}
+        for (condition, kind), table in merged.items():
+            place = out.setdefault("target", {}).setdefault(condition, {}) if condition else out
+            for entry, value in table.items():
+                key, renamed = _key(entry, alone=self._versions(entry.name) == 1)
+                place.setdefault(kind, {})[key] = {k: v for k, v in {**value, **renamed}.items() if v != []}
+        return out
+
+    def _versions(self, name: str) -> int:
+        return len({entry for _, entry in self.all if entry.name == name})
 
 
 def _key(entry: LockedPackage, *, alone: bool) -> tuple[str, dict[str, str]]:
@@ -109,10 +148,10 @@ def _key(entry: LockedPackage, *, alone: bool) -> tuple[str, dict[str, str]]:
     return f"{entry.name}-{re.sub('[^0-9A-Za-z]', '_', entry.version)}", {"package": entry.name}
 
 
-def _source(loaded: Loaded, dependency: Dependency, entry: LockedPackage) -> dict[str, Any]:
+def _source(dependency: Dependency, entry: LockedPackage, origin: str) -> dict[str, Any]:
     """Where it comes from: a kept path, git as the manifest says, or just the locked version."""
     if dependency.path is not None:
-        return {"path": relative(dependency.path, loaded.workspace.directory)}
+        return {"path": relative(dependency.path, origin)}
     if "git" in dependency.source:
         return dict(dependency.source)
     return {"version": f"={entry.version.split('+', 1)[0]}", **dependency.source}

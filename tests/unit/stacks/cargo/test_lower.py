@@ -57,8 +57,9 @@ def test_compiling_has_no_network_and_fetching_has() -> None:
         op = outcome.op(vertex)
         assert op.network == "none"
         online = [command for command in op.commands if command.network]
-        assert [command.argv for command in online] == [("cargo", "fetch")]
-        assert online[0].unless == ("cargo", "fetch", "--offline")
+        assert len(online) == 1
+        assert "cargo fetch" in online[0].argv[2]
+        assert online[0].unless == (*online[0].argv, "--offline")
 
 
 def test_sources_are_staged_with_new_times() -> None:
