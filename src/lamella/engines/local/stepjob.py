@@ -30,7 +30,8 @@ from lamella.store.store import Store
 
 __all__ = ["StepContext", "shell_spec", "step_job"]
 
-_SHELL = ("sh", "-c", "if command -v bash >/dev/null; then exec bash -l; else exec sh -l; fi")
+_SHELL = ("sh", "-c", "if command -v bash >/dev/null; then exec bash --norc -i; else exec sh -i; fi")
+"""No start-up files: they would put another PATH in place of the step's."""
 
 
 @dataclass(frozen=True, slots=True)
