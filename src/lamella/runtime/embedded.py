@@ -12,6 +12,7 @@ from lamella.engines.local.container import ContainerBind, ContainerJob
 from lamella.engines.local.helper import Helper
 from lamella.engines.local.values import BaseLayer, LayerBlob
 from lamella.errors import ConfigError, IntegrityError, SandboxError
+from lamella.host.probes import emulator, machine, platform_of
 from lamella.images.stored import StoredImage
 from lamella.oci.digest import short_digest
 from lamella.runtime.health import is_answering
@@ -67,6 +68,12 @@ def check_embedded(container: Container) -> None:
 
     The program has the host's network, so a published port is one that it opens itself.
     """
+    platform, own = str(container.image.platform), platform_of(machine())
+    if platform != own and not emulator(platform):
+        raise SandboxError(
+            f"image {container.name} is for {platform}, and this machine is {own}",
+            hint="as root: apt-get install qemu-user-static; or build the cell of this machine: --platform",
+        )
     if container.network not in ("bridge", "host", "none"):
         raise SandboxError(
             f"network {container.network!r} is a network of Docker", hint="use --engine docker, or --network host"

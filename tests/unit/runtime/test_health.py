@@ -6,10 +6,12 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from lamella.errors import ConfigError, SandboxError
+from lamella.oci.platform import Platform
 from lamella.runtime.embedded import check_embedded
 from lamella.runtime.health import is_answering, probe, wait_until_healthy
 from lamella.runtime.settings import RunFlags
@@ -103,3 +105,10 @@ def test_what_needs_a_network_of_its_own_is_refused_with_the_way_out(flags: RunF
     with pytest.raises(SandboxError) as caught:
         check_embedded(container(flags))
     assert "--engine docker" in caught.value.hint
+
+
+def test_an_image_of_a_platform_that_nothing_here_runs_is_refused() -> None:
+    made = container()
+    foreign = replace(made.image, config=replace(made.image.config, platform=Platform("linux", "s390x")))
+    with pytest.raises(SandboxError, match="is for linux/s390x"):
+        check_embedded(replace(made, image=foreign))
