@@ -48,7 +48,8 @@ class Demo:
     def lamella(self, *arguments: str, quiet: bool = False) -> str:
         """Runs the command line; its talk goes to the terminal, its data is returned."""
         show(f"lamella {shlex.join(arguments)}")
-        done = subprocess.run([*LAMELLA, *arguments], cwd=self.project, env=self.env, stdout=subprocess.PIPE, check=False)
+        argv = [*LAMELLA, *arguments]
+        done = subprocess.run(argv, cwd=self.project, env=self.env, stdout=subprocess.PIPE, check=False)
         text = done.stdout.decode()
         if done.returncode:
             sys.exit(f"demo: lamella {shlex.join(arguments)} ended with {done.returncode}")
@@ -92,9 +93,8 @@ class Demo:
             names = ", ".join(dict.fromkeys(row["layer"] or row["name"] for row in built)) or "nothing"
             counts = build.report["counts"]
             moved = sum(1 for row in built if " -> " in row["name"])
-            print(
-                f"{build.name:<20} {build.seconds:6.2f} s  {counts['reused']:6}  {counts['built']:5}  {names:<34} {moved}"
-            )
+            numbers = f"{build.seconds:6.2f} s  {counts['reused']:6}  {counts['built']:5}"
+            print(f"{build.name:<20} {numbers}  {names:<34} {moved}")
 
 
 PROGRESS = "auto" if sys.stderr.isatty() else "quiet"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamella.api.bases import BasePuller
 from lamella.api.network import make_fetch, registry_client
-from lamella.api.options import SessionOptions
+from lamella.api.options import SessionOptions, open_store
 from lamella.engines.executor.executor import FileExecutor, with_filesets
 from lamella.engines.executor.fetching import Fetcher
 from lamella.engines.executor.layers import LayerWriter
@@ -17,9 +17,9 @@ from lamella.engines.local.solver import EngineParts, LocalEngine
 from lamella.engines.local.steps import StepMaker
 from lamella.engines.local.values import LayerBlob, RunnerSettings
 from lamella.engines.work import Made, Maker, Work
+from lamella.graph.op import ImageOp
 from lamella.graph.record import LayerResult
 from lamella.graph.vertex import Vertex, executes
-from lamella.graph.op import ImageOp
 from lamella.images.variants import layer_variant
 from lamella.sources.wheels import UvResolver
 from lamella.stacks.table import StackTable
@@ -47,8 +47,6 @@ def make_runner(options: SessionOptions, session: Session, memory: int = 0) -> L
 
 def probe_sandbox(options: SessionOptions) -> None:
     """Starts the sandbox once; raises SandboxError with reason and remedy."""
-    from lamella.api.session import open_store
-
     with open_store(options) as store:
         runner = LocalRunner(store, runner_settings(options))
         try:

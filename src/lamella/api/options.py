@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.clock import SystemClock
+from lamella.store.store import Store
 
-__all__ = ["SessionOptions"]
+__all__ = ["SessionOptions", "Warn", "open_store"]
+
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,8 @@ class SessionOptions:
     insecure_registries: tuple[str, ...] = ()
     environ: FrozenMap[str, str] = EMPTY_MAP
     offline: bool = False
+
+
+def open_store(options: SessionOptions, *, warn: Warn = lambda text: None) -> Store:
+    """The store of the options; raises ConfigError and ResourceError as ``Store.open`` does."""
+    return Store.open(options.store, clock=SystemClock(), warn=warn)

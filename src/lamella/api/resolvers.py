@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from lamella.api.session import Session
+from typing import TYPE_CHECKING
+
 from lamella.build.lock import Resolvers
 from lamella.errors import ConfigError
 from lamella.graph.op import Wheel
 from lamella.project.lock import BasePin
 from lamella.sources.wheel_request import ResolveRequest
 from lamella.sources.wheels import UvResolver
+
+if TYPE_CHECKING:
+    from lamella.api.session import Session
 
 
 class _Resolvers:

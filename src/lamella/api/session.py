@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lamella.api.files import LOCK_NAME, declared_patterns, find_project_file, read_lock, read_project_bytes
 from lamella.api.host import LocalHost
-from lamella.api.options import SessionOptions
+from lamella.api.options import SessionOptions, Warn, open_store
 from lamella.api.outputs import OutputTargets, check_targets, write_targets
 from lamella.api.version import read_version
 from lamella.build.images import build_images, build_layer
@@ -33,19 +32,11 @@ from lamella.project.template import TemplateFacts
 from lamella.sources.git import GitVcs
 from lamella.sources.worktree import WorkTree
 from lamella.stacks.table import StackTable
-from lamella.store.store import Store
 
 if TYPE_CHECKING:
     from lamella.build.lock import LockChange
 
 __all__ = ["Session", "SessionOptions", "open_session", "open_store"]
-
-Warn = Callable[[str], None]
-
-
-def open_store(options: SessionOptions, *, warn: Warn = lambda text: None) -> Store:
-    """The store of the options; raises ConfigError and ResourceError as ``Store.open`` does."""
-    return Store.open(options.store, clock=SystemClock(), warn=warn)
 
 
 def open_session(
@@ -105,7 +96,7 @@ class Session:
         self._engine: Engine | None = None
         self._parts: Parts | None = None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

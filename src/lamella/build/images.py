@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-
 from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexRow
 from lamella.build.parts import Parts, Selection, lower, plan
-
 from lamella.engines.base import Engine, SolveOptions, SolveOutcome, SolveRequest
 from lamella.errors import ConfigError, InternalError, Problem
 from lamella.graph.events import EventSink, Message

@@ -77,7 +77,8 @@ def _kept(lock: Lock, upgrade: tuple[str, ...] | None) -> Lock:
     unknown = [name for name in upgrade if name not in known]
     if unknown:
         raise ConfigError(
-            f"--upgrade {unknown[0]!r} names nothing in lamella.lock", hint=f"it has {', '.join(sorted(known)) or 'no pins'}"
+            f"--upgrade {unknown[0]!r} names nothing in lamella.lock",
+            hint=f"it has {', '.join(sorted(known)) or 'no pins'}",
         )
     return replace(
         lock,

@@ -152,13 +152,13 @@ def parse_age(text: str, option: str) -> int:
         raise ConfigError(f"{option} {text!r} is not a duration", hint=error.hint or "write 12h or 7d") from error
 
 
-def _complete_images(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def _complete_images(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     from lamella.cli.complete import image_names
 
     return [name for name in image_names(context) if name.startswith(incomplete)]
 
 
-def complete_layers(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_layers(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Layer names for completion."""
     from lamella.cli.complete import layer_names
 

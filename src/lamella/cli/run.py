@@ -51,7 +51,7 @@ def run_cli(arguments: list[str]) -> int:
         return LamellaError.exit_code
 
 
-def _on_term(signum: int, frame: FrameType | None) -> None:
+def _on_term(_signum: int, _frame: FrameType | None) -> None:
     raise _Terminated
 
 

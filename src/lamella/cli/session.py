@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from lamella.api.session import Session, SessionOptions, open_session
+from lamella.canonical import FrozenMap
 from lamella.cli.messages import set_color, warn
 from lamella.cli.options import pairs
 from lamella.cli.settings import Settings, read_settings
-from lamella.canonical import FrozenMap
 
 __all__ = ["command_settings", "project_session", "session_options"]
 

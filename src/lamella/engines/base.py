@@ -39,13 +39,14 @@ class SolveOptions:
 @dataclass(frozen=True, slots=True)
 class SolveRequest:
     """What is wanted. ``targets`` are definition keys; ``exports`` those root file systems whose own layers
-    shall exist as blobs; ``secrets`` maps ids to values and is never written anywhere."""
+    shall exist as blobs; ``secrets`` maps ids to values and is never written anywhere.
+    """
 
     project: str
     definition: Definition
     targets: tuple[str, ...]
     exports: frozenset[str] = frozenset()
-    options: SolveOptions = SolveOptions()  # noqa: RUF009 - frozen value
+    options: SolveOptions = SolveOptions()
     secrets: FrozenMap[str, bytes] = field(default=EMPTY_MAP, repr=False)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json, digest_bytes
@@ -98,7 +99,7 @@ class FileSet:
     def of(cls, entries: Iterable[Entry]) -> FileSet:
         """A file set from entries in any order; a path given twice raises HostileInputError."""
         ordered = sorted(entries, key=lambda entry: entry.path)
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             if before.path == after.path:
                 raise HostileInputError(f"path {after.path!r} is in a file set twice")
         for entry in ordered:

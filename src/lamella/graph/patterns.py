@@ -20,8 +20,7 @@ _WILD = re.compile(r"[*?\[]")
 def pattern_regex(pattern: str) -> re.Pattern[str]:
     """A compiled expression that fully matches the paths of one glob (without a leading ``!``)."""
     text = pattern.strip("/")
-    if text.startswith("./"):
-        text = text[2:]
+    text = text.removeprefix("./")
     out, index = "", 0
     while index < len(text):
         char = text[index]
@@ -56,7 +55,7 @@ def _char_class(text: str, index: int) -> tuple[str, int]:
 @lru_cache(maxsize=512)
 def compile_patterns(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     """A predicate over relative paths for a list of globs; the last one that matches decides."""
-    rules = tuple((not p.startswith("!"), pattern_regex(p[1:] if p.startswith("!") else p)) for p in patterns)
+    rules = tuple((not p.startswith("!"), pattern_regex(p.removeprefix("!"))) for p in patterns)
 
     def matches(path: str) -> bool:
         for wanted, regex in reversed(rules):

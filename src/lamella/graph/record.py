@@ -70,7 +70,7 @@ class Record:
     created: int
     hermetic: bool = True
     local: bool = False
-    evidence: Evidence = Evidence()  # noqa: RUF009 - frozen value
+    evidence: Evidence = Evidence()
     wrote_sources: tuple[str, ...] = ()
     log: str = ""
     machine: str = ""

@@ -55,7 +55,7 @@ def compose(
     layers: tuple[ImageLayer, ...],
     facts: BaseFacts,
     *,
-    labels: Mapping[str, str] = FrozenMap(),  # noqa: B008 - frozen value
+    labels: Mapping[str, str] = FrozenMap(),
     created: str = EPOCH,
 ) -> ComposedImage:
     """The image of one cell. ``labels`` of the command line win over the project's.

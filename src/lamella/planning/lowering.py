@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.errors import ConfigError, InternalError
+from lamella.errors import InternalError
 from lamella.graph.definition import Definition, DefinitionBuilder
 from lamella.graph.op import InlineFile, InlineOp, PlaceOp
 from lamella.graph.protocols import Host, Tree
@@ -16,7 +15,7 @@ from lamella.planning.defaults_file import render_defaults
 from lamella.project.cells import Cell
 from lamella.project.lock import Lock
 from lamella.project.spec import BaseSpec, CellSpec, ImageSpec, LayerSpec, Need
-from lamella.stacks.base import Lowered, LowerContext, NeededProduct, Placement, Requirement, Rootfs, Stack, layer_error
+from lamella.stacks.base import LowerContext, Lowered, NeededProduct, Placement, Requirement, Rootfs, Stack, layer_error
 from lamella.stacks.toolchain import DEFAULT_SUITE
 
 __all__ = ["BuildGraph", "ImagePart", "ImagePlan", "LoweredLayer", "PlanningInputs", "lower_cells"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from lamella.graph.explain import Change, diff_parts
 from lamella.graph.keys import KeyParts
-
 from lamella.graph.protocols import Host, Lookup, Tree
 from lamella.graph.record import Record, Result
 from lamella.graph.vertex import Vertex, executes

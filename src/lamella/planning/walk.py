@@ -41,7 +41,8 @@ def inline_fileset(op: InlineOp) -> FileSet:
 
 class Resolver:
     """Computes keys over one Definition. It remembers facts and file sets it had to load; not thread-safe
-    beyond what dict assignment gives (a value computed twice is the same value)."""
+    beyond what dict assignment gives (a value computed twice is the same value).
+    """
 
     def __init__(self, definition: Definition, tree: Tree, host: Host, lookup: Lookup) -> None:
         self._definition = definition

@@ -175,7 +175,8 @@ class Detection:
     """What an adapter found in a tree: one thing that an image can be made of.
 
     ``base_packages`` are Debian packages the runtime base needs, ``build_packages`` those its steps need;
-    ``toolchain`` programs the host must have for ``host = true``. ``entrypoint``, ``expose``, ``health`` and ``env`` are guesses for the image, empty when unknown;
+    ``toolchain`` programs the host must have for ``host = true``. ``entrypoint``, ``expose``, ``health`` and ``env``
+    are guesses for the image, empty when unknown;
     ``why`` has the evidence for each of them by its name. ``notes`` are for the user to know.
     """
 

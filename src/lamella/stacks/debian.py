@@ -12,8 +12,8 @@ from lamella.oci.platform import ANY
 from lamella.project.spec import BaseSpec, ToolSpec
 from lamella.stacks.base import (
     Detection,
-    Lowered,
     LowerContext,
+    Lowered,
     Observation,
     Rootfs,
     StepOutputs,

@@ -16,8 +16,8 @@ from lamella.project.spec import WHOLE, FetchItem, FetchSpec, FileItem, FilesSpe
 from lamella.stacks.base import (
     SRC,
     Detection,
-    Lowered,
     LowerContext,
+    Lowered,
     NeededProduct,
     Observation,
     Placement,

@@ -43,7 +43,9 @@ class Cli:
             cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
         if check and done.returncode != 0:
-            pytest.fail(f"lamella {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-6000:]}", pytrace=False)
+            pytest.fail(
+                f"lamella {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-6000:]}", pytrace=False
+            )
         return done
 
     def build(self, folder: Path, *arguments: str) -> dict[str, Any]:

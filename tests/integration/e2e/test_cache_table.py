@@ -1,5 +1,6 @@
 """Scenario x Modification x Expectation on the real engine: plan, build and image agree (CONVENTIONS 21)."""
 
+# ruff: noqa: E501  rows of a table read better on one line
 from __future__ import annotations
 
 import os
@@ -84,7 +85,11 @@ Edit = Callable[[Path], None]
 
 def write(name: str, text: str) -> Edit:
     """Replaces or adds a file."""
-    return lambda root: write_tree(root, {name: text}) and None
+
+    def edit(root: Path) -> None:
+        write_tree(root, {name: text})
+
+    return edit
 
 
 def remove(name: str) -> Edit:
@@ -132,6 +137,12 @@ def delete_under_watched_folder(root: Path) -> None:
     os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def bump_version(root: Path) -> None:
+    """A release: manifest and lock."""
+    for name in ("crate/Cargo.toml", "crate/Cargo.lock"):
+        sub(name, "0.1.0", "0.2.0")(root)
+
+
 @dataclass(frozen=True)
 class Row:
     """One modification; ``prints`` is what the binary says afterwards, when that is the point."""
@@ -168,7 +179,7 @@ ROWS = (
     Row("a file that a build script reads", write("crate/assets/a.txt", "9\n"), APP, "0.1.0 a.txt=9;b.txt=2; quiet"),
     Row("a file more in a folder that is listed", write("crate/assets/c.txt", "3"), APP, "0.1.0 a.txt=1;b.txt=2;c.txt=3; quiet"),
     Row("a file less under a watched folder", delete_under_watched_folder, APP, "0.1.0 a.txt=1; quiet"),
-    Row("the version", lambda root: [sub(n, "0.1.0", "0.2.0")(root) for n in ("crate/Cargo.toml", "crate/Cargo.lock")] and None,
+    Row("the version", bump_version,
         APP, "0.2.0 a.txt=1;b.txt=2; quiet"),
     Row("a feature", sub("lamella.toml", 'bin = "tool" }', 'bin = "tool", features = ["loud"] }'),
         APP, "0.1.0 a.txt=1;b.txt=2; LOUD"),
@@ -189,7 +200,7 @@ def built_project(shared_store: Path, tmp_path_factory: pytest.TempPathFactory, 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_change_builds_exactly_what_it_must(row: Row, built_project: tuple[Cli, Path], tmp_path: Path) -> None:
-    """Built, modified, planned, built: the plan agrees with the build, the build with the table, the binary with both."""
+    """Built, modified, planned, built: plan, build, table and binary agree."""
     cli, before = built_project
     folder = tmp_path / "project"
     shutil.copytree(before, folder)

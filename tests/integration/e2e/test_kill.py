@@ -77,7 +77,8 @@ def test_an_interrupt_ends_a_build_with_130(cli: Cli, tmp_path: Path) -> None:
     folder = write_tree(tmp_path, {"lamella.toml": TOML.replace("NAME", f"int-{os.getpid()}"), "data": "x\n"})
     process = subprocess.Popen(
         [sys.executable, "-m", "lamella.cli", "build", "--progress", "plain"], cwd=folder, start_new_session=True,
-        env={**os.environ, "LAMELLA_STORE": str(cli.store)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "LAMELLA_STORE": str(cli.store)}, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

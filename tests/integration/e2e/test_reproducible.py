@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pwd
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from tests.integration.components.presence import missing, require_root
+from tests.integration.components.presence import missing, require_program, require_root
 from tests.integration.e2e.conftest import Cli, write_tree
 
 TOML = """
@@ -23,7 +26,11 @@ bootstrap = "debian/bookworm"
 users = [{ name = "app", uid = 10001, gid = 10001 }]
 
 [layer.setup]
-run = [["sh", "-c", "install -d -m 2775 -o app -g app /srv/app && date > /dev/null && cp -r data /srv/app/ && ln -s data /srv/app/link"]]
+run = [
+  ["install", "-d", "-m", "2775", "-o", "app", "-g", "app", "/srv/app"],
+  ["cp", "-r", "data", "/srv/app/"],
+  ["ln", "-s", "data", "/srv/app/link"],
+]
 inputs = ["data/**"]
 
 [layer.files]
@@ -44,9 +51,9 @@ FILES: dict[str, str | bytes] = {
 }
 
 
-def digests(report: dict[str, object]) -> tuple[object, list[object]]:
+def digests(report: dict[str, Any]) -> tuple[str, list[str]]:
     """The image's digest and its layers."""
-    (image,) = report["images"]  # type: ignore[misc]
+    (image,) = report["images"]
     return image["containerimage.digest"], [layer["diff_id"] for layer in image["layers"]]
 
 
@@ -73,7 +80,7 @@ def test_path_umask_and_time_do_not_matter(cli: Cli, tmp_path: Path) -> None:
     assert digests(first) == digests(second)
 
 
-def test_two_bootstraps_give_the_same_base(cli: Cli, shared_store: Path, tmp_path: Path) -> None:
+def test_two_bootstraps_give_the_same_base(cli: Cli, tmp_path: Path) -> None:
     """The whole image from nothing in a store of its own, while the archive stands still."""
     folder = checkout(tmp_path / "one", 0o022)
     first = digests(cli.build(folder))
@@ -83,17 +90,51 @@ def test_two_bootstraps_give_the_same_base(cli: Cli, shared_store: Path, tmp_pat
     shutil.rmtree(tmp_path / "store", ignore_errors=True)
 
 
-@pytest.fixture
-def ordinary_user() -> str:
-    """A user with ranges of subordinate ids."""
+def test_an_ordinary_user_gets_the_same_image_as_root(cli: Cli, tmp_path: Path) -> None:
+    """Rootless: subordinate ids on disk, the image's ids in the layers."""
     require_root()
-    name = "lamella-e2e"
-    if subprocess.run(["id", name], capture_output=True, check=False).returncode:
-        made = subprocess.run(["useradd", "--create-home", name], capture_output=True, check=False)
+    user, python = ordinary_user(), open_python()
+    first = digests(cli.build(checkout(tmp_path / "one", 0o022)))
+    with tempfile.TemporaryDirectory(prefix="lamella-user-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        home.chmod(0o755)
+        folder = checkout(home / "project", 0o022)
+        for path in (home, *home.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        env = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(home),
+            "LAMELLA_STORE": str(home / "store"),
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        become = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--", python)
+        build = ("-m", "lamella.cli", "build", "--format", "json", "--progress", "quiet")
+        done = subprocess.run([*become, *build], cwd=folder, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        second = digests(json.loads(done.stdout))
+        gone = ("-m", "lamella.cli", "cache", "gc", "--max-size", "0")
+        subprocess.run([*become, *gone], cwd=folder, env=env, capture_output=True, check=False)
+    assert second == first
+
+
+def ordinary_user() -> pwd.struct_passwd:
+    """A user with ranges of subordinate ids, made when missing."""
+    name = "lamella-test"
+    require_program("newuidmap", "uidmap")
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        made = subprocess.run(["useradd", "--create-home", name], capture_output=True, text=True, check=False)
         if made.returncode:
-            missing(f"cannot make a user: {made.stderr.decode()}")
-    if f"{name}:" not in Path("/etc/subuid").read_text():
-        subprocess.run(
-            ["usermod", "--add-subuids", "700000-765535", "--add-subgids", "700000-765535", name], check=True
-        )
-    return name
+            missing(f"no test user can be made here: {made.stderr}")
+    return pwd.getpwnam(name)
+
+
+def open_python() -> str:
+    """An interpreter of this version that any user may run."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    for candidate in (os.path.realpath(sys.executable), f"/usr/bin/{version}"):
+        if os.path.exists(candidate) and all(folder.stat().st_mode & 0o001 for folder in Path(candidate).parents):
+            return candidate
+    return missing(f"no {version} that other users may run")

@@ -1,5 +1,6 @@
 """Small trees for the five schema examples: just enough files for every layer to be lowered."""
 
+
 from __future__ import annotations
 
 from tests.unit.planning.project_mixed import PACKAGE_LOCK
@@ -74,7 +75,8 @@ FINDER: dict[str, bytes | str] = {
     "docker/common/entrypoint.sh": "#!/bin/sh\n",
     **{
         f"requirements/lock/{variant}.txt": "".join(
-            f"{name}==1.0 --hash=sha256:{digit * 64}\n" for name, digit in (("numpy", "1"), ("torch", "2"), ("rich", "3"))
+            f"{name}==1.0 --hash=sha256:{digit * 64}\n"
+            for name, digit in (("numpy", "1"), ("torch", "2"), ("rich", "3"))
         )
         for variant in ("cpu-amd64", "cpu-arm64", "cuda-amd64", "rocm-amd64")
     },

@@ -1,5 +1,6 @@
 """A project with every kind of layer, for tables of keys: files as text, a lock, a host."""
 
+# ruff: noqa: E501  rows of a table read better on one line
 from __future__ import annotations
 
 from lamella.testing.scenarios import Scenario

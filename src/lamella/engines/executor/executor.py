@@ -13,13 +13,13 @@ from lamella.engines.executor.products import Products
 from lamella.engines.work import Made, Work
 from lamella.errors import ConfigError, InternalError
 from lamella.graph.facts import BaseFacts
+from lamella.graph.facts_format import facts_to_bytes
 from lamella.graph.fileset import FileSet
 from lamella.graph.keys import rootfs_identity
 from lamella.graph.op import FetchOp, PlaceOp, UsersOp, WheelsOp
 from lamella.graph.record import Evidence, LayerResult, Result
 from lamella.graph.vertex import Paths
 from lamella.layers.content import bytes_content
-from lamella.graph.facts_format import facts_to_bytes
 from lamella.layers.place import add_users, place
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.wheels import install_wheels

@@ -31,7 +31,8 @@ class Downloader(Protocol):
 
     def download(self, url: str, *, sha256: str, secret: bytes | None, on_bytes: OnBytes) -> str:
         """The digest of the blob; ``sha256`` (hex) proves it unless empty. Raises RegistryError, AuthError,
-        IntegrityError."""
+        IntegrityError.
+        """
 
     def checksum(self, url: str, name: str) -> str:
         """The hex sha256 that the checksum file at ``url`` gives for ``name``; raises RegistryError."""

@@ -1,19 +1,16 @@
-"""Who runs a command: numbers of a user in the root file system, and the program there that takes them on."""
+"""Who runs a command: the numbers of a user in a root file system."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lamella.errors import ConfigError, HostileInputError, SandboxError
+from lamella.errors import ConfigError, HostileInputError
 from lamella.host.rooted import Rooted
 
-__all__ = ["Account", "drop_privileges", "user_groups", "user_ids"]
+__all__ = ["Account", "user_groups", "user_ids"]
 
 _LARGEST = 4 << 20
-_SETPRIV = ("/usr/bin/setpriv", "/bin/setpriv")
-_CHROOT = ("/usr/sbin/chroot", "/usr/bin/chroot", "/sbin/chroot", "/bin/chroot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +71,3 @@ def _rows(rooted: Rooted, path: str, columns: int) -> list[list[str]]:
         rows = [line.split(":") for line in text.splitlines()]
         return [row for row in rows if len(row) >= columns and row[2].isdigit()]
     return []
-
-
-def drop_privileges(root: str, account: Account) -> tuple[str, ...]:
-    """What goes before a command so that it runs as ``account``: setpriv(1) or chroot(1) of the root file system.
-
-    Raises SandboxError when it has neither.
-    """
-    if account.is_root:
-        return ()
-    uid, gid = account.uid, account.gid
-    with Rooted(root) as rooted:
-        for path in _SETPRIV:
-            if _is_program(rooted, path) and not _is_busybox(rooted, path):
-                return (path, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--inh-caps=-all", "--")
-        for path in _CHROOT:
-            if _is_program(rooted, path) and not _is_busybox(rooted, path):
-                return (path, f"--userspec={uid}:{gid}", "--groups=", "--skip-chdir", "/")
-    raise SandboxError(
-        f"the root file system has no setpriv or chroot to run a command as {uid}:{gid}",
-        hint="add util-linux or coreutils to it, or run the command as root",
-    )
-
-
-def _is_program(rooted: Rooted, path: str) -> bool:
-    try:
-        return rooted.stat(path).st_mode & 0o111 != 0
-    except OSError:
-        return False
-
-
-def _is_busybox(rooted: Rooted, path: str) -> bool:
-    """BusyBox's namesakes know none of the options."""
-    with rooted.handle(path, os.O_PATH, follow=True) as handle:
-        return "busybox" in os.readlink(f"/proc/self/fd/{handle}")

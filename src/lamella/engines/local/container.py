@@ -19,6 +19,7 @@ from time import monotonic
 
 from lamella.engines.local.accounts import Account, user_groups, user_ids
 from lamella.engines.local.bubblewrap import BubblewrapCall
+from lamella.engines.local.identity import take_on
 from lamella.engines.local.limits import limit_argv, make_group
 from lamella.engines.local.mounts import (
     Bind,
@@ -37,14 +38,11 @@ from lamella.engines.local.mounts import (
 from lamella.engines.local.sandbox import Sandbox, Started
 from lamella.errors import HostileInputError, SandboxError, StepError
 from lamella.host.rooted import Rooted
-from lamella.process import run, which
+from lamella.process import which
 
 __all__ = ["ContainerBind", "ContainerJob", "run_container"]
 
 _POLL = 0.1
-_TOOLS = "/dev/.lamella"
-"""Where the host's setpriv(1) and its libraries are shown: an image need not have such a program."""
-
 _OWN_PLACES = ("/proc", "/dev", "/sys")
 _NETWORK_FILES = ("/etc/hosts", "/etc/resolv.conf")
 
@@ -96,7 +94,7 @@ def run_container(job: ContainerJob, sandbox: Sandbox, cancelled: Event, *, root
     try:
         with root.mounted():
             account = user_ids(root.merged, job.user or "0")
-            shown, prefix = _identity(account, user_groups(root.merged, job.user or "0"))
+            identity = take_on(account, user_groups(root.merged, job.user or "0"), bind_ports=True)
             limits = () if group else limit_argv(job.memory, job.processes, which("prlimit"))
             if limits:
                 raise SandboxError(
@@ -105,12 +103,12 @@ def run_container(job: ContainerJob, sandbox: Sandbox, cancelled: Event, *, root
                 )
             call = BubblewrapCall(
                 root.merged,
-                (*prefix, *job.argv),
+                (*identity.prefix, *job.argv),
                 root.working_directory(account),
                 network=job.network,
                 hostname=job.hostname,
                 terminal=job.terminal,
-                shown=(*((path, path) for path in ("/sys",) if os.path.isdir(path)), *shown),
+                shown=(*((path, path) for path in ("/sys",) if os.path.isdir(path)), *identity.shown),
             )
             with sandbox.start(call, env={"HOME": account.home, **job.env}, group=group) as started:
                 code = _wait(started, job, cancelled)
@@ -142,42 +140,6 @@ def _signal(first: int, number: int) -> None:
     with suppress(OSError):
         for pid in Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split():
             os.kill(int(pid), number)
-
-
-def _identity(account: Account, groups: tuple[int, ...]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """What makes the program run as ``account``: files to show, and what goes before its arguments.
-
-    It is the host's setpriv(1), run by the host's own loader, so that images without any tool work too. Ports below
-    1024 may be bound, as in a container of an engine with its own network.
-    """
-    if account.is_root:
-        return (), ()
-    program = which("setpriv")
-    if program is None:
-        raise SandboxError("setpriv is not installed", hint="as root: apt-get install util-linux")
-    loader, libraries = _libraries(program)
-    files = {os.path.basename(path): path for path in (program, *libraries)}
-    shown = tuple((path, f"{_TOOLS}/{name}") for name, path in sorted(files.items()))
-    start = (f"{_TOOLS}/{os.path.basename(loader)}", "--library-path", _TOOLS) if loader else ()
-    chosen = f"--groups={','.join(str(gid) for gid in groups)}" if groups else "--clear-groups"
-    bind = ("--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service")
-    numbers = (f"--reuid={account.uid}", f"--regid={account.gid}", chosen, *bind)
-    return shown, (*start, f"{_TOOLS}/{os.path.basename(program)}", *numbers, "--")
-
-
-def _libraries(program: str) -> tuple[str, tuple[str, ...]]:
-    """The loader and all libraries of a program of the host by ldd(1); empty for a static one."""
-    done = run(("ldd", program), env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, check=False, error=SandboxError)
-    found: list[str] = []
-    loader = ""
-    for line in done.text.splitlines():
-        name, _, rest = line.strip().partition(" => ")
-        path = (rest or name).split(" (")[0].strip()
-        if path.startswith("/"):
-            found.append(path)
-            if not rest or "/ld-" in path:
-                loader = path
-    return loader, tuple(found)
 
 
 class _Root:

@@ -71,6 +71,7 @@ class Sandbox:
         on_chunk: OnChunk,
         cwd: str = "/",
         network: bool = False,
+        shown: tuple[tuple[str, str], ...] = (),
         group: ControlGroup | None = None,
         memory: int = 0,
         processes: int = 0,
@@ -132,11 +133,22 @@ class Sandbox:
                 yield Started(process, starter.child)
         _wait_gone(starter.child)
 
-    def shell(self, root: str, argv: tuple[str, ...], *, env: Mapping[str, str], cwd: str, network: bool) -> int:
+    def shell(
+        self,
+        root: str,
+        argv: tuple[str, ...],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        network: bool,
+        shown: tuple[tuple[str, str], ...] = (),
+    ) -> int:
         """The same with this process's own terminal; gives the exit status."""
         filter_ = _fresh(self._filter)
         try:
-            call = BubblewrapCall(root, argv, cwd, network, self._procfs, seccomp_fd=filter_, terminal=True)
+            call = BubblewrapCall(
+                root, argv, cwd, network, self._procfs, seccomp_fd=filter_, terminal=True, shown=shown
+            )
             return run_inherited(bubblewrap_argv(call, self._bwrap), env=env, pass_fds=(filter_,), error=SandboxError)
         finally:
             os.close(filter_)

@@ -107,8 +107,7 @@ class _Solve:
         self._results[key] = outcome.result
 
     def _find(self, work: Work) -> Record | None:
-        record = self._parts.store.lookup.record(work.resolved)
-        return record
+        return self._parts.store.lookup.record(work.resolved)
 
     def _reuse(self, work: Work, record: Record) -> VertexOutcome:
         result = self._exported(work, record)

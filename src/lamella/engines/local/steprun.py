@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from lamella.engines.local.accounts import Account, drop_privileges, user_ids
+from lamella.engines.local.accounts import user_ids
 from lamella.engines.local.copying import copy_product, settle_times
+from lamella.engines.local.identity import Identity, take_on
 from lamella.engines.local.jobs import CommandJob, StepJob, StepReply
 from lamella.engines.local.limits import ControlGroup, make_group
 from lamella.engines.local.masking import Masker
@@ -44,8 +45,7 @@ class _Run:
     emit: Emit
     cancelled: Event
     group: ControlGroup | None
-    account: Account
-    prefix: tuple[str, ...]
+    identity: Identity
 
 
 def run_step(job: StepJob, sandbox: Sandbox, emit: Emit, cancelled: Event, *, rootless: bool) -> StepReply:
@@ -72,10 +72,15 @@ def run_shell(job: StepJob, sandbox: Sandbox, *, rootless: bool) -> int:
     root = StepRoot(job, rootless=rootless)
     with root.mounted():
         command = job.commands[0]
-        account = user_ids(root.merged, job.user)
-        argv = (*drop_privileges(root.merged, account), *command.argv)
-        cwd = command.cwd if root.has_directory(command.cwd) else "/"
-        return sandbox.shell(root.merged, argv, env=command.env, cwd=cwd, network=command.network)
+        identity = take_on(user_ids(root.merged, job.user))
+        return sandbox.shell(
+            root.merged,
+            (*identity.prefix, *command.argv),
+            env=command.env,
+            cwd=command.cwd if root.has_directory(command.cwd) else "/",
+            network=command.network,
+            shown=identity.shown,
+        )
 
 
 def _product(job: StepJob) -> FileSet:
@@ -99,7 +104,7 @@ def _prepare(
 ) -> _Run:
     account = user_ids(root.merged, job.user)
     root.give_secrets(account.uid, account.gid)
-    return _Run(job, root, sandbox, emit, cancelled, group, account, drop_privileges(root.merged, account))
+    return _Run(job, root, sandbox, emit, cancelled, group, take_on(account))
 
 
 def _commands(run: _Run) -> StepReply:
@@ -144,11 +149,12 @@ def _command(run: _Run, command: CommandJob) -> Ended:
 def _execute(run: _Run, command: CommandJob, argv: tuple[str, ...], taker: OnChunk) -> Ended:
     return run.sandbox.run(
         run.root.merged,
-        (*run.prefix, *argv),
+        (*run.identity.prefix, *argv),
         env=command.env,
         on_chunk=taker,
         cwd=command.cwd,
         network=command.network,
+        shown=run.identity.shown,
         group=run.group,
         memory=run.job.memory,
         processes=run.job.processes,
