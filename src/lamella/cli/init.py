@@ -36,7 +36,7 @@ _PROGRAMS = ("cargo", "rustc", "cc", "node", "npm", "bun", "pnpm", "python3")
 @click.option("--stdout", is_flag=True, help="Print the file instead of writing it.")
 @click.option("--no-lock", is_flag=True, help="Do not write lamella.lock afterwards.")
 def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_lock: bool) -> None:
-    r"""Write lamella.toml for the project in FOLDER, from what is there, and say why for each line.
+    """Write lamella.toml for the project in FOLDER, from what is there, and say why for each line.
 
     Recognised are Cargo workspaces, uv and requirements projects, bun, npm and pnpm projects, and mixes of them.
     Existing Dockerfiles and compose files are read for base, ports, user, environment, start command, health check.
