@@ -112,7 +112,8 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     ``part`` names one of several steps (``app:deps``); the last one is taken otherwise. Raises ConfigError for a
     layer that runs no step.
     """
-    from lamella.api.local import make_runner, make_step_maker
+    from lamella.api.local import make_step_maker
+    from lamella.api.sandbox import make_runner
 
     check_layer(session, selection.layer)
     graph = session.lower(selection)
@@ -133,7 +134,7 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     parts = resolver.parts(key, results)
     if parts is None or not isinstance(vertex.op, ExecOp):
         raise IntegrityError(f"an input of {vertex.info.name} is not in the store any more", hint="build again")
-    runner = make_runner(session.options, session)
+    runner = make_runner(session.store, session.options)
     try:
         maker = make_step_maker(session, runner)
         work = Work(key, vertex, parts, results, request, resolver, sink.emit)

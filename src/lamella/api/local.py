@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamella.api.bases import BasePuller
 from lamella.api.network import make_fetch, registry_client
-from lamella.api.options import SessionOptions, open_store
+from lamella.api.sandbox import make_runner
 from lamella.engines.executor.executor import FileExecutor, with_filesets
 from lamella.engines.executor.fetching import Fetcher
 from lamella.engines.executor.layers import LayerWriter
@@ -15,7 +15,7 @@ from lamella.engines.executor.products import Products
 from lamella.engines.local.runner import LocalRunner
 from lamella.engines.local.solver import EngineParts, LocalEngine
 from lamella.engines.local.steps import StepMaker
-from lamella.engines.local.values import LayerBlob, RunnerSettings
+from lamella.engines.local.values import LayerBlob
 from lamella.engines.work import Made, Maker, Work
 from lamella.graph.op import ImageOp
 from lamella.graph.record import LayerResult
@@ -27,32 +27,7 @@ from lamella.stacks.table import StackTable
 if TYPE_CHECKING:
     from lamella.api.session import Session
 
-__all__ = ["make_local_engine", "make_runner", "make_step_maker", "probe_sandbox"]
-
-
-def runner_settings(options: SessionOptions, memory: int = 0) -> RunnerSettings:
-    """What steps get of the session's options."""
-    return RunnerSettings(
-        env=options.environ,
-        ca_bundle=options.ca_bundle,
-        memory=memory,
-        snapshot_mirror=options.snapshot_mirror,
-    )
-
-
-def make_runner(options: SessionOptions, session: Session, memory: int = 0) -> LocalRunner:
-    """A step runner over the session's store."""
-    return LocalRunner(session.store, runner_settings(options, memory))
-
-
-def probe_sandbox(options: SessionOptions) -> None:
-    """Starts the sandbox once; raises SandboxError with reason and remedy."""
-    with open_store(options) as store:
-        runner = LocalRunner(store, runner_settings(options))
-        try:
-            runner.probe()
-        finally:
-            runner.close()
+__all__ = ["make_local_engine", "make_step_maker"]
 
 
 def make_step_maker(session: Session, runner: LocalRunner) -> StepMaker:
@@ -65,7 +40,7 @@ def make_step_maker(session: Session, runner: LocalRunner) -> StepMaker:
 def make_local_engine(session: Session) -> LocalEngine:
     """The embedded engine of a session. Helpers start with the first step."""
     store = session.store
-    runner = make_runner(session.options, session)
+    runner = make_runner(session.store, session.options)
     store.set_remover(lambda path: runner.remove((path,)))
     steps = make_step_maker(session, runner)
     locator = UvResolver(session.options.environ, offline=session.options.offline)

@@ -9,7 +9,7 @@ from lamella.store.context import remove_tree
 from lamella.store.store import Store
 
 if TYPE_CHECKING:
-    from lamella.api.session import SessionOptions
+    from lamella.api.options import SessionOptions
     from lamella.engines.local.runner import LocalRunner
 
 __all__ = ["SandboxRemover"]
@@ -41,8 +41,7 @@ class SandboxRemover:
 
     def _helper(self) -> LocalRunner:
         if self._runner is None:
-            from lamella.api.local import runner_settings
-            from lamella.engines.local.runner import LocalRunner
+            from lamella.api.sandbox import make_runner
 
-            self._runner = LocalRunner(self._store, runner_settings(self._options))
+            self._runner = make_runner(self._store, self._options)
         return self._runner

@@ -48,7 +48,7 @@ def command(fix: bool, output_format: str) -> int:
 
 
 def _doctor(settings: Settings) -> Doctor:
-    from lamella.api.local import probe_sandbox
+    from lamella.api.sandbox import probe_sandbox
     from lamella.cli.session import session_options
 
     return Doctor(settings.store, settings.environ, lambda: probe_sandbox(session_options(settings)))
@@ -75,7 +75,9 @@ def _install(packages: tuple[str, ...], settings: Settings) -> None:
         )
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     if sudo and which("sudo", settings.environ) is None:
-        raise SandboxError(f"cannot install {', '.join(packages)} without root or sudo", hint="become root and run again")
+        raise SandboxError(
+            f"cannot install {', '.join(packages)} without root or sudo", hint="become root and run again"
+        )
     env = {**settings.environ, "DEBIAN_FRONTEND": "noninteractive"}
     say(f"installing {', '.join(packages)}")
     run([*sudo, "apt-get", "update", "-q"], env=env, timeout=600)

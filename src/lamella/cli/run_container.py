@@ -36,13 +36,12 @@ _SETTLE = 1.0
 
 def embedded(container: Container, runnable: Runnable, store: Store, options: SessionOptions, *, detach: bool) -> int:
     """Runs a container on the embedded runtime; its exit status, 0 for one that was left running."""
-    from lamella.api.local import runner_settings
-    from lamella.engines.local.runner import LocalRunner
+    from lamella.api.sandbox import make_runner
     from lamella.runtime.embedded import check_embedded, prepare, run_launch
     from lamella.runtime.keeper import start_kept
 
     check_embedded(container)
-    runner = LocalRunner(store, runner_settings(options))
+    runner = make_runner(store, options)
     store.set_remover(SandboxRemover(store, options))
     try:
         launch = prepare(container, embedded_parts(store, options, runner, warn, runnable.snapshots))

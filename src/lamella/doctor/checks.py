@@ -78,9 +78,7 @@ def _ids(doctor: Doctor) -> Iterator[Finding]:
         yield Finding("user", "ok", "root: no id mapping needed")
         return
     if which("newuidmap", doctor.environ) is None:
-        yield Finding(
-            "id mapping", "error", "newuidmap is not there", Fix("install the package uidmap", ("uidmap",))
-        )
+        yield Finding("id mapping", "error", "newuidmap is not there", Fix("install the package uidmap", ("uidmap",)))
     import pwd
 
     name = pwd.getpwuid(os.geteuid()).pw_name
@@ -141,7 +139,7 @@ def _docker(doctor: Doctor) -> Iterator[Finding]:
         ["docker", "version", "--format", "{{.Server.Version}}"], env=dict(doctor.environ), timeout=20, check=False
     )
     version = answer.stdout.decode().strip()
-    if answer.returncode == 0 and version:
+    if answer.code == 0 and version:
         yield Finding("docker", "ok", f"engine {version} answers")
     else:
         yield Finding("docker", "ok", "client without a reachable engine; only --load and run --engine docker need it")
