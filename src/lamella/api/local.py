@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamella.api.bases import BasePuller
 from lamella.api.network import make_fetch, registry_client
@@ -25,19 +25,56 @@ from lamella.sources.wheels import UvResolver
 from lamella.stacks.table import StackTable
 
 if TYPE_CHECKING:
-    from lamella.api.session import Session
+    from collections.abc import Mapping
 
-__all__ = ["make_local_engine", "make_step_maker"]
+    from lamella.api.options import SessionOptions
+    from lamella.graph.protocols import Clock, Host
+    from lamella.sources.worktree import WorkTree
+    from lamella.store.store import Store
+
+__all__ = ["EngineContext", "make_local_engine", "make_step_maker"]
 
 
-def make_step_maker(session: Session, runner: LocalRunner) -> StepMaker:
+class EngineContext(Protocol):
+    """What the engine needs of a session."""
+
+    @property
+    def store(self) -> Store:
+        """The open store."""
+
+    @property
+    def options(self) -> SessionOptions:
+        """What the caller's surroundings give."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+
+    @property
+    def host(self) -> Host:
+        """This machine."""
+
+    @property
+    def tree(self) -> WorkTree:
+        """The project's files."""
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+
+    @property
+    def contexts(self) -> Mapping[str, Path]:
+        """Further build contexts by name."""
+
+
+def make_step_maker(session: EngineContext, runner: LocalRunner) -> StepMaker:
     """The maker of executing vertices and bases."""
     products = Products(session.store, _roots(session))
     bases = BasePuller(session.store, session.root, registry_client(session.options), session.clock)
     return StepMaker(session.store, runner, products, bases, StackTable(), session.clock, session.host)
 
 
-def make_local_engine(session: Session) -> LocalEngine:
+def make_local_engine(session: EngineContext) -> LocalEngine:
     """The embedded engine of a session. Helpers start with the first step."""
     store = session.store
     runner = make_runner(session.store, session.options)
@@ -64,14 +101,14 @@ def make_local_engine(session: Session) -> LocalEngine:
     return LocalEngine(parts)
 
 
-def _roots(session: Session) -> dict[str, Path]:
+def _roots(session: EngineContext) -> dict[str, Path]:
     return {"": session.tree.root(), **{name: session.tree.root(name) for name in session.contexts}}
 
 
 class _Noting:
     """A maker that keeps the file sets of source inputs with what another one made."""
 
-    def __init__(self, maker: Maker, session: Session) -> None:
+    def __init__(self, maker: Maker, session: EngineContext) -> None:
         self._maker = maker
         self._store = session.store
 
