@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from lamella.graph.fileset import Entry, EntryType, directory_digest
 from lamella.sources.hashing import StatRow
@@ -23,6 +23,7 @@ OWN = 2
 RACY = 4
 """It changed so shortly before it was looked at that its times may hide a later change."""
 
+_IS_OWN = bytes(1 if flags & OWN else 0 for flags in range(256))
 _CODES = "QQQqqI"
 _DIGEST = 32
 
@@ -185,6 +186,14 @@ class Listing:
         """Whether ``directory`` holds a file, at any depth."""
         number = self.number.get(directory)
         return number is not None and len(self.files_below(number)) > 0
+
+    def own_files(self) -> Sequence[int]:
+        """Numbers of the files that nobody else vouches for, growing."""
+        wanted = self.flags.translate(_IS_OWN)
+        count = wanted.count(1)
+        if count == len(wanted):
+            return range(count)
+        return [file for file, own in enumerate(wanted) if own] if count else ()
 
     def is_link(self, file: int) -> bool:
         """Whether a file is a symlink."""

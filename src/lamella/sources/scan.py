@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -186,11 +187,12 @@ class Scanner:
                 file = listing.find(f"{top}/{path}" if top else path)
                 if file is None or listing.flags[file] & OWN:
                     continue  # left out by the project's rules, gone since before, or looked at already
-                row = self._row(listing.number[f"{top}/{path}".strip("/").rpartition("/")[0]], file, listing)
-                if row is None or not _same_kind(row, listing.stats.row(file)):
+                parent, _, name = (f"{top}/{path}" if top else path).rpartition("/")
+                rows, before = self._rows(parent, [name]), listing.stats.row(file)
+                if rows is None or not _same_kind(rows[0], before):
                     return False
-                if row != listing.stats.row(file):
-                    changed.append((listing.number[f"{top}/{path}".strip("/").rpartition("/")[0]], file, row))
+                if rows[0] != before:
+                    changed.append((listing.number[parent], file, rows[0]))
         for directory, file, row in changed:
             listing.forget(file, directory, row)
         if self._rehash(listing) or changed:
@@ -198,35 +200,42 @@ class Scanner:
             self._stale = True
         return True
 
-    def _row(self, directory: int, file: int, listing: Listing) -> StatRow | None:
-        try:
-            return stat_row(os.lstat(f"{self._root}/{listing.path(directory, file)}"))
-        except OSError:
-            return None
-
     def _changed_own(self, listing: Listing) -> list[tuple[int, int, StatRow]] | None:
         """Files that git does not vouch for and whose stat row differs; None when one is gone or another thing."""
         changed: list[tuple[int, int, StatRow]] = []
-        for number, directory in enumerate(listing.directories):
-            start, stop = listing.first[number], listing.first[number + 1]
-            if start == stop:
-                continue
-            own = [file for file in range(start, stop) if listing.flags[file] & OWN]
-            if not own:
-                continue
-            lead = f"{self._root}/{directory}/" if directory else f"{self._root}/"
-            expected = listing.stats.rows(start, stop)
-            names = listing.names
-            try:
-                for file in own:
-                    row = stat_row(os.lstat(lead + names[file]))
-                    if row != expected[file - start]:
-                        if not _same_kind(row, expected[file - start]):
-                            return None
-                        changed.append((number, file, row))
-            except OSError:
+        own = listing.own_files()
+        number, stop = 0, 0
+        while stop < len(own):
+            while listing.first[number + 1] <= own[stop]:
+                number += 1
+            start, stop = stop, bisect_left(own, listing.first[number + 1], stop)
+            files = own[start:stop]
+            in_a_row = files[-1] - files[0] == len(files) - 1
+            names = listing.names[files[0] : files[-1] + 1] if in_a_row else [listing.names[file] for file in files]
+            found = self._rows(listing.directories[number], names)
+            if found is None:
                 return None
+            stats = listing.stats
+            expected = stats.rows(files[0], files[-1] + 1) if in_a_row else [stats.row(file) for file in files]
+            if found == expected:
+                continue
+            for file, row, before in zip(files, found, expected, strict=True):
+                if row != before:
+                    if not _same_kind(row, before):
+                        return None
+                    changed.append((number, file, row))
         return changed
+
+    def _rows(self, directory: str, names: list[str]) -> list[StatRow] | None:
+        """Stat rows of files in one directory; None when one is gone."""
+        lead = f"{self._root}/{directory}/" if directory else f"{self._root}/"
+        try:
+            return [
+                (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+                for found in map(os.lstat, [lead + name for name in names])
+            ]
+        except OSError:
+            return None
 
     def _rehash(self, listing: Listing) -> bool:
         """Hashes again what was hashed too shortly after its last change; true when a digest differs."""

@@ -30,7 +30,7 @@ class Coverage(Enum):
 class _Rule:
     """One glob. ``depth`` is its number of parts, 0 when it may match at any depth. ``last`` tests a name.
 
-    ``everything`` is set when every path matches.
+    ``everything`` is set when every path matches, ``open_end`` when the last part matches nothing too.
     """
 
     wanted: bool
@@ -39,11 +39,14 @@ class _Rule:
     depth: int
     last: re.Pattern[str] | str | None
     everything: bool
+    open_end: bool
 
     def covers(self, directory: str) -> bool:
         """Whether everything below ``directory`` matches."""
         if self.everything or not directory:
             return self.everything
+        if not self.open_end and not self.may_name(directory.rpartition("/")[2]):
+            return False  # no directory above is covered, so only its own name could do it
         # a glob that matches `dir/` ends in stars there, and those take whatever follows
         return self.path.fullmatch(directory) is not None or self.path.fullmatch(f"{directory}/") is not None
 
@@ -72,7 +75,8 @@ def _rule(pattern: str) -> _Rule:
     last = None if odd or parts[-1] == "**" else _last(parts[-1])
     everything = all(part == "**" for part in parts[:-1]) and set(parts[-1]) == {"*"}
     depth = 0 if "**" in clean else len(parts)
-    return _Rule(wanted, pattern_regex(text), literal_prefix(clean), depth, last, everything)
+    open_end = last is None or set(parts[-1]) == {"*"}
+    return _Rule(wanted, pattern_regex(text), literal_prefix(clean), depth, last, everything, open_end)
 
 
 def _last(part: str) -> re.Pattern[str] | str:

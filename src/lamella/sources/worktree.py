@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -74,6 +75,15 @@ class WorkTree:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def look_ahead(self) -> None:
+        """Starts looking at the project's files in the background, while the caller does something else."""
+
+        def look() -> None:
+            with self._lock, suppress(Exception):  # whoever asks next looks again and gets the error
+                _ = self._scanners[""].listing
+
+        threading.Thread(target=look, name="lamella-look-ahead", daemon=True).start()
 
     def close(self) -> None:
         """Stores what was learnt; the tree can still be used."""
