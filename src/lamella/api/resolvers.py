@@ -1,30 +1,159 @@
-"""What `lamella lock` asks the outside world."""
+"""What ``lamella lock`` asks the outside world: registries and layouts, uv, and the clients of tools."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from lamella.build.lock import Resolvers
-from lamella.errors import ConfigError
+from lamella.api.bases import fetch_layers, layer_blobs
+from lamella.api.network import registry_client
+from lamella.api.options import SessionOptions
+from lamella.canonical import FrozenMap
+from lamella.errors import ConfigError, LamellaError, RegistryError
+from lamella.graph.facts import BaseFacts
 from lamella.graph.op import Wheel
-from lamella.project.lock import BasePin
+from lamella.layers.decompress import open_decompressed
+from lamella.layers.facts import extract_facts
+from lamella.layers.policy import MERGED_POLICY, UnpackMode
+from lamella.layers.unpack import unpack_layer
+from lamella.oci.platform import parse_platform
+from lamella.oci.reference import parse_reference
+from lamella.process import run, which
+from lamella.project.lock import BasePin, ToolPin
+from lamella.registry.documents import ImageSource, Resolved
+from lamella.registry.layout import open_local
 from lamella.sources.wheel_request import ResolveRequest
 from lamella.sources.wheels import UvResolver
+from lamella.store.store import Store
 
-if TYPE_CHECKING:
-    from lamella.api.session import Session
+__all__ = ["OutsideResolvers", "StaleResolvers"]
+
+_TIMEOUT = 120.0
+_TOOL_PYTHON = "3.13"
+"""Python whose packages are asked for a tool of uv: that of the default suite."""
 
 
-class _Resolvers:
-    def __init__(self, session: Session) -> None:
-        self._uv = UvResolver(session.options.environ, offline=session.options.offline)
+@dataclass(frozen=True, slots=True)
+class OutsideResolvers:
+    """``lamella.build.lock.Resolvers``. ``root`` is what paths of layouts are relative to."""
 
-    def base(self, reference: str, platforms: tuple[str, ...]) -> BasePin:
-        raise ConfigError(f"pulling {reference} is not yet supported")
+    store: Store
+    root: Path
+    options: SessionOptions
+    say: Callable[[str], None] = lambda text: None
+
+    def base(self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], index: str = "") -> BasePin:
+        """See the Protocol. Looking inside means pulling, into the store, so that a build need not do it again."""
+        source = self._source(reference, index)
+        found = {platform: source.resolve(parse_platform(platform)) for platform in platforms}
+        inside = {platform: self._facts(reference, source, found[platform], platform) for platform in look}
+        release = next((facts.os_release for facts in inside.values()), FrozenMap[str, str]())
+        first = found[platforms[0]]
+        return BasePin(
+            index=first.root.digest,
+            manifests=FrozenMap({platform: image.descriptor.digest for platform, image in found.items()}),
+            os_family=" ".join(filter(None, (release.get("ID", ""), release.get("ID_LIKE", "")))),
+            interpreters=FrozenMap({platform: facts.interpreters for platform, facts in inside.items()}),
+            env=FrozenMap(dict(entry.partition("=")[::2] for entry in first.config.runtime.env)),
+        )
 
     def wheels(self, request: ResolveRequest) -> tuple[Wheel, ...]:
-        return self._uv.resolve(request)
+        """See the Protocol; resolved by uv."""
+        return UvResolver(self.options.environ, offline=self.options.offline).resolve(request)
+
+    def tool(self, source: str, name: str) -> ToolPin | None:
+        """See the Protocol. Each is asked through its ordinary client, with the user's own configuration."""
+        if self.options.offline:
+            raise RegistryError(f"the version of {source}:{name} must be asked for, and --offline forbids it")
+        if source == "uv":
+            return self._python_tool(name)
+        client = which(source, self.options.environ)
+        if client is None:
+            return None
+        if source == "npm":
+            version = self._ask(client, "view", name, "version").strip()
+        else:
+            text = self._ask(client, "search", "--limit", "1", name)
+            match = re.match(rf'{re.escape(name)} = "([^"]+)"', text)
+            version = match[1] if match else ""
+        if not re.fullmatch(r"\d[\w.+-]*", version):
+            raise ConfigError(f"{source} knows no tool {name!r}", hint="correct its name in 'tools'")
+        return ToolPin(version)
+
+    def _python_tool(self, name: str) -> ToolPin:
+        request = ResolveRequest((name,), (), _TOOL_PYTHON, "linux/amd64", "manylinux_2_36", layer=name)
+        wheels = self.wheels(request)
+        return ToolPin(next(wheel.version for wheel in wheels if wheel.name == name.lower().replace("_", "-")))
+
+    def _ask(self, client: str, *arguments: str) -> str:
+        done = run(
+            (client, *arguments),
+            env=self.options.environ,
+            cwd=self.root,
+            timeout=_TIMEOUT,
+            check=False,
+            error=RegistryError,
+        )
+        if done.code != 0:
+            last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-10:]
+            raise RegistryError(
+                f"{Path(client).name} {arguments[0]} {arguments[-1]} ended with exit status {done.code}",
+                hint="check the network, the tool's name and the registry that its client is configured for",
+                details=tuple(last),
+            )
+        return done.text
+
+    def _source(self, reference: str, index: str) -> ImageSource:
+        local = open_local(reference, self.root)
+        if local is not None:
+            return local
+        if self.options.offline:
+            raise RegistryError(f"base {reference} must be resolved, and --offline forbids it")
+        parsed = parse_reference(reference)
+        return registry_client(self.options).image(replace(parsed, tag="", digest=index) if index else parsed)
+
+    def _facts(self, reference: str, source: ImageSource, image: Resolved, platform: str) -> BaseFacts:
+        """What is inside an image: its layers, merged into a directory that is thrown away again."""
+        size = sum(descriptor.size for descriptor, _ in image.layers)
+        self.say(f"looking into {reference} for {platform} ({size / 1e6:.0f} MB)")
+        blobs = layer_blobs(image)
+        with self.store.lease("lock"), self.store.snapshots.stage() as staged:
+            fetch_layers(self.store, source, image, lambda more, total: None)
+            root = staged.folder / "merged"
+            root.mkdir()
+            for blob in blobs:
+                with self.store.blobs.open(blob.digest) as packed:
+                    archive = open_decompressed(packed, blob.media_type)
+                    unpack_layer(archive, root, mode=UnpackMode.MERGED, policy=MERGED_POLICY, diff_id=blob.diff_id)
+            return extract_facts(root, platform=platform, runtime=image.config.runtime, whole=False)
 
 
-def make_resolvers(session: Session) -> Resolvers:
-    return _Resolvers(session)
+class StaleResolvers:
+    """For ``lamella lock --check``: whatever would have to be asked for says that the lock is not up to date."""
+
+    def __init__(self, local: OutsideResolvers) -> None:
+        self._local = local
+
+    def base(self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], index: str = "") -> BasePin:
+        """A layout on disk is read, anything else is stale."""
+        if open_local(reference, self._local.root) is not None:
+            return self._local.base(reference, platforms, look=look, index=index)
+        raise _stale(f"base {reference} is not in it for {', '.join(platforms)}")
+
+    def wheels(self, request: ResolveRequest) -> tuple[Wheel, ...]:
+        """Always stale."""
+        raise _stale(
+            f"the packages of layer {request.layer!r} for {request.platform} are not in it as they are asked for"
+        )
+
+    def tool(self, source: str, name: str) -> ToolPin | None:
+        """Stale where the tool's client is here, so that its version could be written."""
+        if source == "uv" or which(source, self._local.options.environ) is not None:
+            raise _stale(f"tool {source}:{name} has no version in it")
+        return None
+
+
+def _stale(why: str) -> LamellaError:
+    return ConfigError(f"lamella.lock is not up to date: {why}", hint="run: lamella lock")

@@ -175,15 +175,18 @@ class Session:
 
         With ``check`` nothing is written and a lock that is not up to date raises ConfigError.
         """
-        from lamella.api.resolvers import make_resolvers
+        from lamella.api.resolvers import OutsideResolvers, StaleResolvers
         from lamella.build.lock import lock_project
 
-        lock, changes = lock_project(self.parts, make_resolvers(self), upgrade=upgrade, say=say)
+        outside = OutsideResolvers(self.store, self.root, self.options, say)
+        resolvers = StaleResolvers(outside) if check else outside
+        lock, changes = lock_project(self.parts, resolvers, upgrade=None if check else upgrade, say=say)
         data, path = render_lock(lock), self.root / LOCK_NAME
         if lock == self.lock and (path.exists() or lock == EMPTY_LOCK):
             return changes, False
         if check:
-            raise ConfigError("lamella.lock is not up to date", hint="run: lamella lock")
+            shown = tuple(f"{change.what}: {change.before or '-'} -> {change.after or 'dropped'}" for change in changes)
+            raise ConfigError("lamella.lock is not up to date", hint="run: lamella lock", details=shown)
         replace_file(path, data)
         self.lock, self._parts = lock, None
         return changes, True

@@ -22,9 +22,11 @@ from lamella.stacks.base import (
 )
 from lamella.stacks.toolchain import BASE_PATH, DEFAULT_SUITE, apt_commands, bootstrap_vertex
 
-__all__ = ["BaseStack"]
+__all__ = ["MANAGERS", "BaseStack", "package_manager", "tool_source"]
 
-_MANAGERS = ("apt", "dnf", "zypper", "apk")
+MANAGERS = ("apt", "dnf", "zypper", "apk")
+"""Package managers, by the keys of their lists."""
+
 _FAMILIES = {
     "debian": "apt",
     "ubuntu": "apt",
@@ -112,7 +114,7 @@ def _host(context: LowerContext, spec: BaseSpec) -> Rootfs:
 
 def package_manager(context: LowerContext, spec: BaseSpec) -> str:
     """Which of the package lists counts: that of the base's family by the lock, or the only one written."""
-    written = [name for name in _MANAGERS if getattr(spec, name)]
+    written = [name for name in MANAGERS if getattr(spec, name)]
     if spec.from_ is None:
         return "apt"
     pin = context.lock.bases.get(spec.from_)
@@ -129,7 +131,7 @@ def _packages(context: LowerContext, spec: BaseSpec, below: Rootfs) -> Rootfs:
     packages = tuple(getattr(spec, manager))
     if spec.repos:
         raise layer_error(context.layer, "'repos' is not yet supported", hint="see docs/reference/lamella-toml.md")
-    written = [name for name in _MANAGERS if getattr(spec, name)]
+    written = [name for name in MANAGERS if getattr(spec, name)]
     if written and not packages:
         raise layer_error(
             context.layer,
@@ -183,7 +185,7 @@ def _tools(context: LowerContext, tools: tuple[ToolSpec, ...]) -> tuple[Command,
 def _tool(context: LowerContext, tool: ToolSpec) -> Command:
     locked = context.lock.tools.get(tool.name)
     version = tool.version or (locked.version if locked else None)
-    match tool.source or _guess_source(tool.name):
+    match tool_source(tool):
         case "cargo":
             pin = ("--version", version) if version else ()
             return Command(("cargo", "install", "--locked", "--root", "/usr/local", *pin, tool.name))
@@ -199,11 +201,15 @@ def _tool(context: LowerContext, tool: ToolSpec) -> Command:
             )
 
 
-def _guess_source(name: str) -> str:
-    """Names that exist in one place only by their field's habit."""
-    if name.startswith("cargo-") or name in ("sqlx-cli", "sccache", "just", "trunk", "wasm-pack"):
+def tool_source(tool: ToolSpec) -> str:
+    """``cargo``, ``npm`` or ``uv``: as written, or of names that exist in one place only by their field's habit; else
+    empty.
+    """
+    if tool.source:
+        return tool.source
+    if tool.name.startswith("cargo-") or tool.name in ("sqlx-cli", "sccache", "just", "trunk", "wasm-pack"):
         return "cargo"
-    return "npm" if name in ("bun", "pnpm", "yarn", "typescript") else ""
+    return "npm" if tool.name in ("bun", "pnpm", "yarn", "typescript") else ""
 
 
 def _users(context: LowerContext, spec: BaseSpec, below: Rootfs) -> Rootfs:

@@ -9,12 +9,10 @@ import pytest
 
 from lamella.build.lock import lock_project
 from lamella.build.parts import Selection
-from lamella.canonical import FrozenMap, digest_value
-from lamella.graph.facts import Interpreter
-from lamella.graph.op import Wheel
-from lamella.project.lock import BasePin, Lock, ModelPin, ToolPin, parse_lock, render_lock
-from lamella.sources.wheel_request import ResolveRequest
+from lamella.canonical import FrozenMap
+from lamella.project.lock import Lock, ModelPin, parse_lock, render_lock
 from lamella.testing.engine import MemoryLookup
+from lamella.testing.resolvers import FakeResolvers
 from lamella.testing.scenarios import Scenario, planned, solve
 from tests.unit.planning.example_trees import TREES
 
@@ -23,44 +21,17 @@ CELLS = {"A-rust-workspace": 10, "B-variants": 26, "C-service-ui": 4, "D-python-
 """Image cells of each file; 82 in all."""
 
 
-class Resolvers:
-    """Answers every question with values made of the question."""
-
-    def base(self, reference: str, platforms: tuple[str, ...]) -> BasePin:
-        """A base of a family that its name tells."""
-        family = next((name for name in ("fedora", "opensuse", "alpine") if name in reference), "debian")
-        python = Interpreter("python", "/usr/local/bin/python3.10", "3.10", "cpython-310")
-        if "cuda" in reference:
-            python = Interpreter("python", "/usr/bin/python3.10", "3.10", "cpython-310")
-        return BasePin(
-            digest_value(reference),
-            FrozenMap({platform: digest_value([reference, platform]) for platform in platforms}),
-            family,
-            FrozenMap(dict.fromkeys(platforms, (python,))),
-        )
-
-    def wheels(self, request: ResolveRequest) -> tuple[Wheel, ...]:
-        """One pure wheel per requirement."""
-        names = [line.split("=")[0].split(">")[0].split(" ")[0].strip() for line in request.requirements]
-        return tuple(
-            Wheel(name, "1.0", f"{name}-1.0-py3-none-any.whl", f"{number:064x}") for number, name in enumerate(names, 1)
-        )
-
-
 def scenario(name: str) -> Scenario:
-    """An example with its tree, for all cells, with pins that only a hub or a tool's index could give."""
-    pins = Lock(
-        tools=FrozenMap({"cargo-deny": ToolPin("0.18.0")}),
-        models=FrozenMap({"acme/small-encoder": ModelPin("c" * 40, "main")}),
-    )
+    """An example with its tree, for all cells, with a pin that only a hub could give."""
+    pins = Lock(models=FrozenMap({"acme/small-encoder": ModelPin("c" * 40, "main")}))
     text = (EXAMPLES / f"{name}.toml").read_text()
     return Scenario(text, TREES[name], lock=pins, selection=Selection(all=True))
 
 
 def locked(given: Scenario) -> Scenario:
     """The scenario with everything locked."""
-    lock, _ = lock_project(given.parts(MemoryLookup()), Resolvers())
-    return replace(given, lock=replace(lock, models=given.lock.models, tools=given.lock.tools))
+    lock, _ = lock_project(given.parts(MemoryLookup()), FakeResolvers(tools={"cargo-deny": "0.18.0"}))
+    return replace(given, lock=lock)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -81,7 +52,7 @@ def test_the_lock_of_an_example_reads_back(name: str) -> None:
     given = locked(scenario(name))
     again = parse_lock(render_lock(given.lock), file="lamella.lock")
     assert again == given.lock
-    _, changes = lock_project(given.parts(MemoryLookup()), Resolvers())
+    _, changes = lock_project(given.parts(MemoryLookup()), FakeResolvers())
     assert changes == ()
 
 
