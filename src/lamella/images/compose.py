@@ -12,6 +12,7 @@ from lamella.canonical import FrozenMap, digest_bytes
 from lamella.errors import ConfigError, Problem
 from lamella.graph.facts import BaseFacts
 from lamella.images.healthcheck import healthcheck_test
+from lamella.images.requirements import user_problem
 from lamella.oci import media
 from lamella.oci.config import EPOCH, Healthcheck, History, ImageConfig, RuntimeConfig
 from lamella.oci.manifest import Descriptor, Manifest
@@ -145,16 +146,10 @@ def _start(
 
 
 def _user(image: ImageSpec, facts: BaseFacts) -> str:
-    if image.user is None:
-        return facts.runtime.user
-    if facts.owner_ids(image.user) is None:
-        known = ", ".join(user.name for user in facts.users) or "none"
-        raise _problem(
-            image,
-            f"user {image.user!r} is not in the base",
-            f"the base's users are {known}; add it to a base layer's 'users', or write a number",
-        )
-    return image.user
+    problem = user_problem(image, facts)
+    if problem is not None:
+        raise ConfigError.from_problems((problem,))
+    return image.user if image.user is not None else facts.runtime.user
 
 
 def _healthcheck(image: ImageSpec, facts: BaseFacts) -> Healthcheck | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from lamella.errors import Problem
 from lamella.graph.facts import BaseFacts
 from lamella.planning.lowering import ImagePlan
+from lamella.project.spec import ImageSpec
 from lamella.stacks.base import Requirement
 
-__all__ = ["check_requirements", "version_tuple"]
+__all__ = ["check_requirements", "user_problem", "version_tuple"]
 
 
 def version_tuple(text: str) -> tuple[int, ...]:
@@ -26,8 +27,9 @@ def check_requirements(
     plan: ImagePlan, base: BaseFacts, facts_of: Callable[[str], BaseFacts | None]
 ) -> tuple[Problem, ...]:
     """Findings for one image; ``facts_of`` gives the facts of a toolchain's vertex, None while unknown."""
-    problems = []
     place = plan.image.position
+    unknown = user_problem(plan.image, base)
+    problems = [unknown] if unknown is not None else []
     for requirement in plan.requirements:
         message, hint = _check(requirement, base, facts_of)
         if message:
