@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from lamella.registry.documents import ImageSource, Resolved
 from lamella.registry.layout import open_local
 from lamella.store.store import Store
 
-__all__ = ["BasePuller"]
+__all__ = ["BasePuller", "fetch_layers", "layer_blobs"]
 
 _PARALLEL = 4
 
@@ -50,11 +50,16 @@ class BasePuller:
                 f"base {op.location} is {found.descriptor.digest} now, lamella.lock has {op.digest}",
                 hint="run: lamella lock --upgrade all",
             )
-        layers = tuple(self._blob(descriptor, diff_id) for descriptor, diff_id in found.layers)
-        self._fetch(source, found, work)
-        for blob in layers:
-            described = Descriptor(blob.media_type, blob.digest, blob.size)
-            self.store.variants.put(blob.diff_id, media.compression_of(blob.media_type), 0, described)
+        layers = layer_blobs(found)
+        done = 0
+
+        def progress(more: int, total: int) -> None:
+            nonlocal done
+            done += more
+            name = work.vertex.info.name
+            work.emit(VertexProgress(work.key, name, self.clock.monotonic(), done, total, "pulling"))
+
+        fetch_layers(self.store, source, found, progress)
         return BaseImage(layers, found.config.runtime)
 
     def _source(self, op: ImageOp) -> tuple[ImageSource, bool]:
@@ -64,26 +69,33 @@ class BasePuller:
         reference = replace(parse_reference(op.location), tag="", digest=op.digest)
         return self.client.image(reference), False
 
-    def _blob(self, descriptor: Descriptor, diff_id: str) -> LayerBlob:
+
+def layer_blobs(found: Resolved) -> tuple[LayerBlob, ...]:
+    """The layers of an image, lowest first; raises HostileInputError for one that is no archive."""
+    for descriptor, _ in found.layers:
         if not media.is_layer(descriptor.media_type):
             raise HostileInputError(f"a base's layer has media type {descriptor.media_type!r}, which cannot be read")
-        return LayerBlob(descriptor.digest, descriptor.size, descriptor.media_type, diff_id)
+    return tuple(LayerBlob(d.digest, d.size, d.media_type, diff_id) for d, diff_id in found.layers)
 
-    def _fetch(self, source: ImageSource, found: Resolved, work: Work) -> None:
-        """What the store lacks, a few at a time, with one line of progress."""
-        missing = {d.digest: d for d, _ in found.layers if not self.store.blobs.has(d.digest, d.size)}
-        total, done = sum(d.size for d in missing.values()), 0
 
-        def sink(digest: str, size: int, chunks: Iterator[bytes]) -> None:
-            nonlocal done
-            with self.store.blobs.writer(needed=size) as out:
-                for piece in chunks:
-                    out.write(piece)
-                    done += len(piece)
-                    name = work.vertex.info.name
-                    work.emit(VertexProgress(work.key, name, self.clock.monotonic(), done, total, "pulling"))
-                out.commit(digest, size)
+def fetch_layers(store: Store, source: ImageSource, found: Resolved, progress: Callable[[int, int], None]) -> None:
+    """Brings the layers that the store lacks, a few at a time, and notes each as a variant of its diff_id.
 
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            for job in [pool.submit(source.fetch, descriptor, sink) for descriptor in missing.values()]:
-                job.result()
+    ``progress`` is told of every piece: its bytes, and the bytes of all that is missing.
+    """
+    missing = {d.digest: d for d, _ in found.layers if not store.blobs.has(d.digest, d.size)}
+    total = sum(descriptor.size for descriptor in missing.values())
+
+    def sink(digest: str, size: int, chunks: Iterator[bytes]) -> None:
+        with store.blobs.writer(needed=size) as out:
+            for piece in chunks:
+                out.write(piece)
+                progress(len(piece), total)
+            out.commit(digest, size)
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for job in [pool.submit(source.fetch, descriptor, sink) for descriptor in missing.values()]:
+            job.result()
+    for descriptor, diff_id in found.layers:
+        described = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+        store.variants.put(diff_id, media.compression_of(descriptor.media_type), 0, described)
