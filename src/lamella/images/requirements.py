@@ -38,6 +38,16 @@ def check_requirements(
     return tuple(problems)
 
 
+def user_problem(image: ImageSpec, base: BaseFacts) -> Problem | None:
+    """A named ``user`` must be in the base or in ``users``, else it must be a number (DESIGN 7b.4)."""
+    if image.user is None or base.owner_ids(image.user) is not None:
+        return None
+    place, known = image.position, ", ".join(user.name for user in base.users) or "none"
+    text = f"image {image.name!r}: user {image.user!r} is not in the base"
+    hint = f"the base's users are {known}; add it to a base layer's 'users', or write a number"
+    return Problem(place.file, place.line, place.column, text, hint)
+
+
 def _check(need: Requirement, base: BaseFacts, facts_of: Callable[[str], BaseFacts | None]) -> tuple[str, str]:
     match need.kind:
         case "glibc":
