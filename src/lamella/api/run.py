@@ -16,6 +16,7 @@ from lamella.errors import ConfigError
 from lamella.graph.events import EventSink
 from lamella.graph.op import ImageOp
 from lamella.images.stored import StoredImage, find_image, full_name, read_image
+from lamella.project.later import refuse_later
 from lamella.project.spec import ImageSpec
 from lamella.runtime.embedded import EmbeddedParts
 from lamella.store.store import Store
@@ -41,7 +42,7 @@ def project_image(
 ) -> Runnable:
     """The one image of a selection, built first when it is not up to date; without ``build`` as it was built last.
 
-    Raises ConfigError when the selection means several images or cells.
+    Raises ConfigError when the selection means several images or cells, or the image needs what does not work yet.
     """
     found = [(cell, image) for cell in expand_cells(session.parts, selection) for image in cell.images]
     if len(found) != 1:
@@ -49,6 +50,7 @@ def project_image(
         hint = "name one: lamella run IMAGE" if not selection.images else "narrow it with --only, --platform or --prod"
         raise ConfigError(f"run starts one image, and this means {len(found)}: {names}", hint=hint)
     cell, spec = found[0]
+    refuse_later(session.project, "run", images=(spec.name,))
     if not build:
         return Runnable(find_image(session.store, spec.local_name, cell.cell.platform), spec)
     report = session.build(selection, options, sink)

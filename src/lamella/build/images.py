@@ -21,6 +21,7 @@ from lamella.oci.platform import parse_platform
 from lamella.planning.lowering import BuildGraph, ImagePlan
 from lamella.planning.plan import Plan, PlanOptions
 from lamella.planning.walk import Resolver
+from lamella.project.later import refuse_later
 from lamella.store.store import Store
 
 __all__ = ["build_images", "build_layer", "forced_vertices"]
@@ -93,6 +94,7 @@ class _Build:
         self.store = store
         self.sink = sink
         self.graph = lower(parts, selection)
+        self._refuse_later()
         forced = forced_vertices(self.graph, options)
         now = parts.clock.now()
         self.plan: Plan = plan(parts, selection, PlanOptions(forced, options.refresh, now), self.graph)
@@ -103,6 +105,12 @@ class _Build:
         for warning in self.plan.warnings:
             sink.emit(Message(parts.clock.monotonic(), "warning", warning))
         self._check_requirements(self.plan.results)
+
+    def _refuse_later(self) -> None:
+        """Keys that the wanted layers and images use and that do not work yet, before anything is done for them."""
+        images = {image.image.name for image in self.graph.images}
+        layers = {item.layer.name for item in self.graph.layers}
+        refuse_later(self.parts.project, "build", images=images, layers=layers)
 
     def solve(self, engine: Callable[[], Engine]) -> dict[str, Result]:
         """Results of all vertices; the engine runs only when the plan has work or a layer has no blob yet."""

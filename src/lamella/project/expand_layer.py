@@ -115,6 +115,8 @@ def _target(kind: str, values: dict[str, Any]) -> str | None:
         if target.endswith("/"):  # a folder: the binary's name follows, once it is known
             return target + binary if binary is not None else written
         return target
+    if kind == "model" and (source := values["model"].file or values["model"].url):
+        return _placed(written or "/app/", source.partition("?")[0])  # a file's full path, unless it ends in '/'
     if written is None:
         return _TARGETS.get(kind)
     return written if kind == "fetch" else written.rstrip("/") or "/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from dataclasses import replace
 
 from lamella.graph.mount import BindMount, SecretMount
@@ -168,14 +167,13 @@ class ModelStack(_Quiet):
         """A project file, a URL with checksum, or a hub repository at the commit that the lock holds."""
         spec, layer = context.layer.spec, context.layer
         assert isinstance(spec, ModelSpec)  # noqa: S101 - the planner's table pairs kind and adapter
-        target = layer.to or "/opt/models"
+        target = layer.to or "/app"
         if spec.file is not None:
             item = FileItem(spec.file, target, layer.owner, layer.mode)
             placement = _copy(context, item)
             return Lowered(product=placement.vertex, placements=(placement,))
         if spec.url is not None:
-            name = posixpath.basename(re.sub(r"[?#].*", "", spec.url)) or "model"
-            source = FetchSource(url=spec.url, sha256=spec.sha256 or "")
+            name, source = posixpath.basename(target), FetchSource(url=spec.url, sha256=spec.sha256 or "")
         else:
             pin = context.lock.models.get(spec.hub or "")
             if pin is None:
@@ -183,7 +181,11 @@ class ModelStack(_Quiet):
             name, source = "model", FetchSource(url=f"hub:{spec.hub}@{pin.commit}")
         op = FetchOp((source,), name)
         vertex = context.graph.add(Vertex(op, (), ANY, ANY, vertex_info(layer)))
-        return Lowered(product=vertex, placements=(Placement(vertex, target, layer.owner, _mode(layer.mode)),))
+        one = spec.url is not None
+        return Lowered(
+            product=vertex,
+            placements=(Placement(vertex, target, layer.owner, _mode(layer.mode), rename=one, name=target),),
+        )
 
 
 class RunStack(_Quiet):

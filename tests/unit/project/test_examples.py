@@ -163,7 +163,7 @@ def test_what_comes_later_is_named_not_ignored() -> None:
         "A": {"check"},
         "B": {"image", "device", "generate", "service", "channel", "ci"},
         "C": {"service", "generate", "check", "bench", "cache"},
-        "D": {"check", "channel", "retain", "ci", "bench"},
+        "D": {"layer", "check", "channel", "retain", "ci", "bench"},
         "E": {"check", "channel", "retain", "cycle", "ci"},
     }
 

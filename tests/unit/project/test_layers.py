@@ -66,7 +66,14 @@ def layer(text: str, **axes: str) -> LayerSpec:
         (
             f"model = {{ file = 'm.onnx', sha256 = 'sha256:{'A' * 64}' }}\n",
             ModelSpec(file="m.onnx", sha256="a" * 64),
-            "/app",
+            "/app/m.onnx",
+        ),
+        ("to = '/opt/'\nmodel = { file = 'model/m.onnx' }\n", ModelSpec(file="model/m.onnx"), "/opt/m.onnx"),
+        ("to = '/opt/m'\nmodel = { file = 'model/m.onnx' }\n", ModelSpec(file="model/m.onnx"), "/opt/m"),
+        (
+            "model = { url = 'https://models.example/a/m.onnx?download=1' }\n",
+            ModelSpec(url="https://models.example/a/m.onnx?download=1"),
+            "/app/m.onnx",
         ),
         ("run = ['make', 'a\\nb']\n", RunSpec((("make", "a\\nb"),)), None),
         ("run = [['a'], [\"b\\tc\"]]\n", RunSpec((("a",), ("b\tc",))), None),

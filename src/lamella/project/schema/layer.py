@@ -65,7 +65,12 @@ STEP_ROWS: tuple[Row, ...] = (
 """Keys of anything that runs steps."""
 
 PLACE_ROWS: tuple[Row, ...] = (
-    Row("to", text("absolute"), "where the product stands in the image", shown="/app/BIN, /app or /opt/venv by kind"),
+    Row(
+        "to",
+        text("absolute"),
+        "where the product stands in the image",
+        shown="/app/BIN, /app/FILE, /app or /opt/venv by kind",
+    ),
     Row("owner", text("owner"), "owner of the files, by name or number", default="0:0"),
     Row("mode", text("mode"), "mode of the files", shown="kept"),
     Row("freshness", text("duration"), "age after which the layer is built again", shown="never"),
@@ -219,7 +224,7 @@ _MODEL = Table(
     "layer.N.model",
     "A model.",
     (
-        Row("hub", text("hub"), "hub repository OWNER/NAME"),
+        Row("hub", text("hub"), "hub repository OWNER/NAME", later=Later(_BUILD, "models from a hub")),
         Row("url", text("url"), "address"),
         Row("file", text("path"), "file or folder of the project"),
         Row("revision", text("revision"), "branch, tag or commit; lamella.lock holds the commit"),
