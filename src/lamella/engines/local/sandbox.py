@@ -85,7 +85,7 @@ class Sandbox:
         with _Handles(self._filter) as handles:
             call = BubblewrapCall(
                 root, argv, cwd, network, self._procfs,
-                seccomp_fd=handles.filter, info_fd=handles.info[1], block_fd=handles.block[0],
+                seccomp_fd=handles.filter, info_fd=handles.info[1], block_fd=handles.block[0], shown=shown,
             )  # fmt: skip
             limits = () if group else limit_argv(memory, processes, self._prlimit)
             starter = _Starter(handles, group)

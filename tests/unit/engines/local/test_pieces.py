@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lamella.engines.local.accounts import Account, drop_privileges, user_groups, user_ids
+from lamella.engines.local.accounts import Account, user_groups, user_ids
 from lamella.engines.local.bootstrap import (
     ArchiveLine,
     bootstrap_arguments,
@@ -18,9 +18,10 @@ from lamella.engines.local.bootstrap import (
 from lamella.engines.local.certificates import CA_TARGET, joined_bundle, real_bundles, take_back
 from lamella.engines.local.environment import STEP_BASE, command_environment
 from lamella.engines.local.hosttools import module_version, path_directories
+from lamella.engines.local.identity import Identity, parse_libraries, take_on
 from lamella.engines.local.limits import limit_argv, sweep_groups
 from lamella.engines.local.packages import apk_packages, dpkg_packages, dpkg_set
-from lamella.errors import ConfigError, SandboxError
+from lamella.errors import ConfigError
 from lamella.graph.op import BootstrapOp
 from lamella.host.rooted import Rooted
 
@@ -187,19 +188,24 @@ def test_further_groups_of_a_user(root: Path) -> None:
     assert user_groups(str(root), "app:app") == ()
 
 
-def test_privileges_are_dropped_by_a_program_of_the_root(root: Path) -> None:
-    assert drop_privileges(str(root), Account(0, 0, "/")) == ()
-    with pytest.raises(SandboxError, match="no setpriv or chroot"):
-        drop_privileges(str(root), Account(5, 6, "/"))
-    (root / "usr/sbin").mkdir(parents=True)
-    (root / "bin").mkdir()
-    (root / "usr/sbin/chroot").write_text("", encoding="utf-8")
-    (root / "usr/sbin/chroot").chmod(0o755)
-    assert drop_privileges(str(root), Account(5, 6, "/"))[:2] == ("/usr/sbin/chroot", "--userspec=5:6")
-    (root / "bin/busybox").write_text("", encoding="utf-8")
-    (root / "bin/busybox").chmod(0o755)
-    (root / "bin/setpriv").symlink_to("busybox")
-    assert drop_privileges(str(root), Account(5, 6, "/"))[0] == "/usr/sbin/chroot"
+def test_libraries_of_a_program_and_its_loader() -> None:
+    text = (
+        "\tlinux-vdso.so.1 (0x0)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x1)\n"
+        "\t/lib64/ld-linux-x86-64.so.2 (0x2)\n"
+    )
+    loader = "/lib64/ld-linux-x86-64.so.2"
+    assert parse_libraries(text) == (loader, ("/lib/x86_64-linux-gnu/libc.so.6", loader))
+    musl = "\t/lib/ld-musl-x86_64.so.1 (0x1)\n\tlibc.musl-x86_64.so.1 => /lib/ld-musl-x86_64.so.1 (0x1)\n"
+    assert parse_libraries(musl)[0] == "/lib/ld-musl-x86_64.so.1"
+    assert parse_libraries("\tnot a dynamic executable\n") == ("", ())
+
+
+def test_root_takes_nothing_on_and_others_lose_every_right() -> None:
+    assert take_on(Account(0, 0, "/")) == Identity()
+    taken = take_on(Account(5, 6, "/"))
+    assert {"--reuid=5", "--regid=6", "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"} <= set(taken.prefix)
+    assert all(inside.startswith("/dev/.lamella/") for _, inside in taken.shown)
+    assert "--groups=7,8" in take_on(Account(5, 6, "/"), (7, 8)).prefix
 
 
 def test_bundles_are_found_once_by_their_real_path(tmp_path: Path) -> None:
