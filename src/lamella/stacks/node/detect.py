@@ -11,8 +11,8 @@ from lamella.graph.protocols import Tree
 from lamella.project.spec import LayerSpec, NodeSpec
 from lamella.stacks.base import DetectedLayer, Detection
 from lamella.stacks.node.lower import DEFAULT_TARGET, start_command
-from lamella.stacks.node.manifest import Manifest, read_manifest
-from lamella.stacks.node.output import Goal, find_goal
+from lamella.stacks.node.manifest import Manifest, join, read_manifest
+from lamella.stacks.node.output import WHOLE, Goal, find_goal
 from lamella.stacks.node.tools import node_wish
 from lamella.stacks.node.workspace import Workspace, find_workspace
 
@@ -54,7 +54,21 @@ def _detect(tree: Tree, folder: str) -> Detection | None:
         return None  # the root of a workspace: its members are what is built
     if folder != workspace.root and not _is_application(goal, manifest):
         return None
+    program = _own_server(tree, manifest)
+    if program and not goal.is_service:
+        goal = Goal(goal.script, WHOLE, f"script 'start' runs {program}, a server that has the page in its folder")
     return _service(tree, workspace, goal) if goal.is_service else _frontend(workspace, goal)
+
+
+def _own_server(tree: Tree, manifest: Manifest) -> str:
+    """A source file that script ``start`` runs; empty when it runs none or only what the build makes."""
+    if "start" not in manifest.scripts:
+        return ""
+    for word in start_command(manifest, "")[1:]:
+        path = join(manifest.folder, word.lstrip("/"))
+        if word.startswith("/") and tree.exists(path):
+            return path
+    return ""
 
 
 def _is_application(goal: Goal, manifest: Manifest) -> bool:

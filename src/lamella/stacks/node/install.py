@@ -77,6 +77,7 @@ def install_vertex(
         env=rootfs.env.with_items(STEP_ENV).with_items(_CACHES[workspace.tool]).with_items(_layer_env(layer)),
         cwd=step_path(workspace.root),
         mounts=mounts,
+        network="host" if layer.network else "none",
         outputs=tuple(OutputPath(step_path(_modules(folder)), _modules(folder)) for folder in workspace.folders),
         scratch=("**",),
         observer="node",

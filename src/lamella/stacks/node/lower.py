@@ -218,11 +218,8 @@ def _others(workspace: Workspace) -> tuple[str, ...]:
 
 def start_command(app: Manifest, home: str) -> tuple[str, ...]:
     """``node server.js`` of the script ``start``, or the manifest's ``main``, with an absolute path; else empty."""
-    text = app.scripts.get("start", "")
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        words = []
+    text = _start_script(app)
+    words = shlex.split(text) if text.count("'") % 2 == 0 and text.count('"') % 2 == 0 else []
     if words and words[0] in ("node", "bun") and not re.search(r"[|&;<>$`]", text):
         paths = [index for index, word in enumerate(words) if index and re.search(r"\.[cm]?[jt]sx?$", word)]
         if paths:
@@ -232,6 +229,17 @@ def start_command(app: Manifest, home: str) -> tuple[str, ...]:
     if not text and isinstance(main, str):
         return ("node", f"{home}/{main.removeprefix('./')}")
     return ()
+
+
+def _start_script(app: Manifest) -> str:
+    """The script ``start``, through those it only calls by name."""
+    text, seen = app.scripts.get("start", ""), {"start"}
+    while called := re.fullmatch(r"(?:npm|pnpm|bun|yarn) (?:run )?([\w:.-]+)", text):
+        if called[1] in seen or called[1] not in app.scripts:
+            break
+        seen.add(called[1])
+        text = app.scripts[called[1]]
+    return text
 
 
 def _mode(context: LowerContext) -> str:

@@ -23,6 +23,8 @@ __all__ = ["detect_projects"]
 
 VENV = "/opt/venv"
 APP = "/app"
+PORT = 8000
+"""Where a server is told to listen whose own default reaches nobody outside."""
 
 _SKIPPED = frozenset({
     "test", "tests", "testing", "docs", "doc", "examples", "example", "node_modules", "venv", ".venv", "env", "build",
@@ -36,6 +38,7 @@ _FRAMEWORKS = re.compile(
 _FACTORY = re.compile(r"^def (create_app|make_app)\(", re.MULTILINE)
 _HEALTH = re.compile(r"[\"'](/(?:[\w-]+/)*(?:healthz?|livez|ready|readyz|ping|status))/?[\"']")
 _PORT = re.compile(r"\bport\w*[\"']?\s*[=:,][^\n#]{0,60}?\b(\d{4,5})\b", re.IGNORECASE)
+_BIND = re.compile(r"(?:^|\s)(?:-b|--bind|-c|--config)\b")
 _MAIN = re.compile(r"^if __name__ == [\"']__main__[\"']", re.MULTILINE)
 _FIRST = ("main.py", "app.py", "app/main.py", "src/main.py", "app/app.py", "server.py", "api.py", "wsgi.py", "asgi.py",
           "app/__init__.py", "src/app.py")  # fmt: skip
@@ -242,14 +245,22 @@ def _port(tree: Tree, folder: str) -> tuple[int, str]:
 
 
 def _procfile(tree: Tree, folder: str) -> _App:
+    """The process ``web``: of several commands the last one stays; what stands before it is said."""
     path = _join(folder, "Procfile")
     if not tree.exists(path):
         return _App()
     match = re.search(r"^web:\s*(.+)$", tree.read(path).decode("utf-8", "replace"), re.MULTILINE)
-    if match is None or "$" in match[1]:
+    if match is None:
         return _App()
-    words = shlex.split(match[1])
-    return _App((f"{VENV}/bin/{words[0]}", *words[1:]), why=f"{path} says so")
+    *before, last = (part.strip() for part in re.split(r"&&|;", match[1]) if part.strip())
+    words = shlex.split(last.removeprefix("exec "))
+    if not words or re.search(r"[$|<>&`()]", last):
+        return _App()
+    program = words[0] if words[0].startswith("/") else f"{VENV}/bin/{words[0]}"
+    notes = tuple(f"{path} runs first, which the image does not: {text}" for text in before)
+    bind = ("--bind", f"0.0.0.0:{PORT}") if words[0] == "gunicorn" and not _BIND.search(last) else ()
+    port = PORT if bind else 0
+    return _App((program, *bind, *words[1:]), port, why=f"{path} says so", notes=notes)
 
 
 def _django(tree: Tree, folder: str, names: set[str]) -> _App:

@@ -7,7 +7,7 @@ from lamella.graph.op import WheelsOp
 from lamella.graph.vertex import AllPaths, Input, Vertex
 from lamella.oci.platform import ANY
 from lamella.project.spec import PythonSpec
-from lamella.sources.wheel_tags import wheel_glibc
+from lamella.sources.wheel_tags import Target, wheel_glibc
 from lamella.stacks.base import LowerContext, Lowered, Placement, Requirement, layer_error, vertex_info
 from lamella.stacks.python.backend import build_requests
 from lamella.stacks.python.binding import binding_op
@@ -42,7 +42,7 @@ def lower_layer(context: LowerContext, spec: PythonSpec) -> Lowered:
         entrypoints=_entrypoints(wishes, venv),
         path=(f"{venv}/bin",),
         requirements=_requirements(context, wanted, binding),
-        notes=_notes(context, wishes, wanted),
+        notes=_notes(context, wishes, wanted, target),
         details=FrozenMap(
             {
                 "python": target.python,
@@ -125,11 +125,14 @@ def _requirements(context: LowerContext, wanted: Selection, binding: Binding) ->
     return tuple(found)
 
 
-def _notes(context: LowerContext, wishes: Wishes, wanted: Selection) -> tuple[str, ...]:
+def _notes(context: LowerContext, wishes: Wishes, wanted: Selection, target: Target) -> tuple[str, ...]:
     notes = list(wanted.notes)
     foreign = [build.name for build in wanted.builds if not build.folder]
     if foreign:
-        notes.append(f"layer {context.layer.name!r}: no wheel fits, built from source: {', '.join(foreign)}")
+        notes.append(
+            f"layer {context.layer.name!r}: no wheel fits Python {target.python}, built from source: "
+            f"{', '.join(foreign)} (another Python may have wheels)"
+        )
     project = wishes.project
     if project is not None and not project.is_package:
         notes.append(

@@ -12,6 +12,8 @@ import pytest
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.project.spec import NodeSpec
+from lamella.stacks.node import NodeStack
+from lamella.testing.tree import MemoryTree
 from tests.unit.stacks.lowering import Given, changed, lower
 from tests.unit.stacks.node.samples import LIB, TREE, UI, dumped, manifest_of, single, workspace
 
@@ -336,6 +338,19 @@ def test_a_service_that_is_built_carries_its_own_folder_without_the_development_
     assert step.outputs[0].source == "/lamella/out"
     assert {"app:deps", "app:production deps", "app"} <= set(outcome.keys)
     assert outcome.lowered.entrypoints == (("node", "/app/dist/server.js"),)
+
+
+def test_a_start_script_is_followed_through_those_it_calls() -> None:
+    scripts = {"start": "npm run serve", "serve": "node server/main.js"}
+    assert lower(single({"name": "x", "scripts": scripts})).lowered.entrypoints == (("node", "/app/server/main.js"),)
+
+
+def test_a_server_with_a_page_is_detected_as_a_server() -> None:
+    scripts = {"build": "vite build", "start": "node server.js"}
+    files = {"server.js": "app.listen(3001)\n"}
+    (found,) = NodeStack().detect(MemoryTree(single({"name": "x", "scripts": scripts}, dict(files)).files))
+    assert found.layers[0].lines == ('node = { dir = ".", script = "build", output = "." }',)
+    assert (found.entrypoint, found.expose) == (("node", "/app/server.js"), 3001)
 
 
 GUESSES: list[tuple[str, dict[str, str], str]] = [

@@ -215,6 +215,8 @@ DETECTED: list[tuple[str, Files, tuple[str, ...], str]] = [
      ("/opt/venv/bin/gunicorn", "server:web"), ""),
     ("Flask alone", {"requirements.txt": "flask\n", "app.py": "import flask\napp = flask.Flask(__name__)\n"},
      ("/opt/venv/bin/flask", "app:app"), ""),
+    ("a Procfile", {"requirements.txt": "flask\ngunicorn\n", "Procfile": "web: flask db upgrade; gunicorn shop:app\n"},
+     ("/opt/venv/bin/gunicorn", "0.0.0.0:8000", "shop:app"), ""),
     ("a console script", {**PROJECT}, ("/opt/venv/bin/demo",), ""),
     ("a plain program", {"requirements.txt": "click\n", "tool.py": 'if __name__ == "__main__":\n    print()\n'},
      ("/opt/venv/bin/python", "/app/tool.py"), ""),

@@ -178,7 +178,7 @@ def test_a_package_without_a_fitting_wheel_is_built_from_its_source_archive() ->
     assert "fastmath" not in outcome.wheels()
     listed = outcome.inline("app:sdists list")["archives.txt"].decode()
     assert listed.startswith("fastmath @ https://files.example/fastmath-2.0.0.tar.gz#sha256=")
-    assert "built from source: fastmath" in outcome.lowered.notes[0]
+    assert "no wheel fits Python 3.12, built from source: fastmath" in outcome.lowered.notes[0]
     assert outcome.step("app:sdists wheel").network == "host"
 
 
