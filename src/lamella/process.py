@@ -33,6 +33,7 @@ __all__ = [
     "OnChunk",
     "Process",
     "base_env",
+    "go_on_in_child",
     "interrupts_left_to_programs",
     "paste",
     "run",
@@ -196,7 +197,7 @@ def run_inherited(
         _started(argv, env=env, cwd=cwd, pass_fds=pass_fds, session=False, error=error, hint=hint) as popen,
     ):
         code = popen.wait()
-    return code if code >= 0 else 128 - code
+    return _shell_code(code)
 
 
 @contextmanager
@@ -445,6 +446,22 @@ def _failure(done: Completed, cwd: Path | None, error: type[LamellaError], hint:
     said = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "replace").splitlines()[-20:]
     how = f"signal {signal_name(-done.code)}" if done.code < 0 else f"exit status {done.code}"
     return error(f"{Path(done.argv[0]).name} failed with {how}", hint=hint, details=(paste(done.argv, cwd=cwd), *said))
+
+
+def go_on_in_child() -> None:
+    """Forks; the child returns, this process waits for it and ends as it does.
+
+    After unshare(2) with CLONE_NEWPID the child is the first process of the new namespace, and the kernel ends every
+    other one in there with it. Only for a process with one thread.
+    """
+    child = os.fork()
+    if child:
+        os._exit(_shell_code(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+
+
+def _shell_code(code: int) -> int:
+    """An exit status as shells count: 128 + signal."""
+    return code if code >= 0 else 128 - code
 
 
 def signal_name(number: int) -> str:

@@ -117,8 +117,9 @@ def test_a_killed_run_leaves_no_process_mount_or_group(steps: Steps, sleeper: tu
     process, key = sleeper
     assert processes(MARK)
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    before = [pid for pid in processes_with(AGENT) if parent_of(pid) == process.pid]
-    assert len(before) == 1
+    starter = [pid for pid in processes_with(AGENT) if parent_of(pid) == process.pid]
+    before = starter + [pid for pid in processes_with(AGENT) if parent_of(pid) in starter]
+    assert len(before) == 2
     os.kill(process.pid, signal.SIGKILL)
     assert soon(lambda: not processes(MARK))
     assert soon(lambda: not any(pid in processes_with(AGENT) for pid in before))
@@ -131,12 +132,15 @@ def test_a_killed_run_leaves_no_process_mount_or_group(steps: Steps, sleeper: tu
     assert steps.run(steps.spec("echo works")).lines == ["works"]
 
 
-def test_a_killed_helper_is_a_clear_error_and_the_next_step_gets_a_new_one(steps: Steps) -> None:
+@pytest.mark.parametrize("victim", ["starter", "helper"])
+def test_a_killed_helper_is_a_clear_error_and_the_next_step_gets_a_new_one(steps: Steps, victim: str) -> None:
     runner = LocalRunner(steps.store, RunnerSettings(env=ENV))
     own = Steps(steps.store, runner, steps.base)
     own.run(own.spec("true"))
     helper = runner._get_helper()
-    threading.Timer(0.5, lambda: os.kill(helper.pid, signal.SIGKILL)).start()
+    pids = [helper.pid, *(pid for pid in processes_with(AGENT) if parent_of(pid) == helper.pid)]
+    assert len(pids) == 2
+    threading.Timer(0.5, lambda: os.kill(pids[victim == "helper"], signal.SIGKILL)).start()
     with pytest.raises(StepError, match="helper ended unexpectedly"):
         own.run(own.spec(py("import time; time.sleep(300)")))
     assert soon(lambda: not processes("import time; time.sleep(300)"))

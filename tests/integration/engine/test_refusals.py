@@ -75,7 +75,9 @@ def test_bubblewrap_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_root_without_the_right_to_mount(tmp_path: Path) -> None:
     require_root()
     said = probe(tmp_path / "s", before=("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"))
-    assert said.startswith("8 steps need a mount namespace: the kernel says: Operation not permitted | in a container:")
+    assert said.startswith(
+        "8 steps need mount and process namespaces: the kernel says: Operation not permitted | in a container:"
+    )
 
 
 @x86
@@ -166,4 +168,6 @@ def test_a_machine_that_forbids_user_namespaces(open_folder: Path, open_python: 
     user = as_nobody(open_folder / "s")
     before = ("sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(open_folder), sys.executable, "-c", FORBID)
     said = probe(open_folder / "s", before=(*before, *user[1:]), python=open_python)
-    assert said.startswith("8 steps need user and mount namespaces: user.max_user_namespaces is 0 | as root: sysctl")
+    assert said.startswith(
+        "8 steps need user, mount and process namespaces: user.max_user_namespaces is 0 | as root: sysctl"
+    )

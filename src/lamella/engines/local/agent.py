@@ -1,8 +1,8 @@
 """The runner's helper: one process per build that lives in namespaces of its own and runs jobs in threads.
 
 Everything that touches a snapshot's directories happens here, so root and rootless are the same code, and no mount
-is ever seen by anybody else. It ends when its socket closes, which the kernel does for a runner that was killed;
-bubblewrap ends with the thread that started it, so nothing survives (RELIABILITY row 4).
+is ever seen by anybody else. It ends when its socket closes, which the kernel does for a runner that was killed, and
+as the first process of its namespace takes everything with it (RELIABILITY row 4).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from lamella.engines.local import kernel
 from lamella.engines.local.channel import LineChannel, from_plain, to_plain
 from lamella.engines.local.jobs import (
     BootstrapJob,
@@ -57,13 +56,14 @@ def main(descriptor: int) -> None:
 
 def _start(channel: LineChannel) -> _Agent:
     """Namespaces first, while there is one thread; then the trial."""
-    hello = next(channel.receive(Hello))
+    hello = next(channel.receive(Hello), None)
+    if hello is None:
+        raise InternalError("the runner went away before it said anything")
     enter(rootless=hello.rootless)
     channel.send(Reply(0, NAMESPACED))
     if next(channel.lines(), b"") != b"mapped":
         raise InternalError("the runner went away before ids were mapped")
     take_root(rootless=hello.rootless)
-    kernel.become_subreaper()
     from lamella.engines.local.trial import try_overlay
 
     try_overlay(hello.scratch, rootless=hello.rootless)

@@ -12,13 +12,14 @@ from functools import cache
 
 __all__ = [
     "CLONE_NEWNS",
+    "CLONE_NEWPID",
     "CLONE_NEWUSER",
     "MS_NODEV",
+    "MS_NOEXEC",
     "MS_NOSUID",
     "MS_PRIVATE",
     "MS_REC",
     "attach",
-    "become_subreaper",
     "clone_tree",
     "die_with_parent",
     "mount",
@@ -27,8 +28,8 @@ __all__ = [
     "unshare",
 ]
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
 MNT_DETACH = 2
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV = 0x1, 0x2, 0x4
 
@@ -36,7 +37,7 @@ _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _MOVE_FROM_EMPTY, _MOVE_TO_EMPTY = 0x4, 0x40
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 
 
@@ -106,11 +107,6 @@ def attach(tree: int, target: int) -> None:
     """Puts a detached tree on what the handle ``target`` names, whatever its path is by now (move_mount(2))."""
     flags = ctypes.c_uint(_MOVE_FROM_EMPTY | _MOVE_TO_EMPTY)
     _syscall(_SYS_MOVE_MOUNT, "move_mount", tree, b"", target, b"", flags)
-
-
-def become_subreaper() -> None:
-    """Orphans below this process become its children, so that their end can be waited for (prctl(2))."""
-    _check(_libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
 def die_with_parent() -> None:

@@ -1,8 +1,9 @@
-"""The namespaces the helper lives in: mounts of its own and, for an ordinary user, ids of its own.
+"""The namespaces the helper lives in: mounts and processes of its own and, for an ordinary user, ids of its own.
 
-As root only the mounts are private. An ordinary user becomes root of a new user namespace in which the subordinate
-ids of subuid(5) and subgid(5) are mapped, so that packages which chown can be installed. The helper's half runs
-while it still has one thread; the runner's half writes the maps with newuidmap(1), which may do that.
+It is the first process of its process namespace: when it ends, however that comes, the kernel ends everything it
+started, and the mounts go with the last of them. An ordinary user becomes root of a new user namespace in which the
+subordinate ids of subuid(5) and subgid(5) are mapped, so that packages which chown can be installed. The helper's half
+runs while it still has one thread; the runner's half writes the maps with newuidmap(1), which may do that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from lamella.engines.local import kernel
 from lamella.errors import SandboxError
 from lamella.host.probes import IdRange, subordinate_range, user_namespaces_refused
-from lamella.process import run, which
+from lamella.process import go_on_in_child, run, which
 
 __all__ = ["LEAST_IDS", "IdMaps", "enter", "find_id_maps", "take_root", "write_id_maps"]
 
@@ -54,7 +55,7 @@ def write_id_maps(pid: int, uid: int, gid: int, maps: IdMaps, env: Mapping[str, 
 def enter(*, rootless: bool) -> None:
     """The helper's first half: new namespaces. Raises SandboxError with reason and remedy."""
     try:
-        kernel.unshare(kernel.CLONE_NEWNS | (kernel.CLONE_NEWUSER if rootless else 0))
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | (kernel.CLONE_NEWUSER if rootless else 0))
     except OSError as error:
         raise _refused(error, rootless) from error
 
@@ -68,22 +69,39 @@ def _refused(error: OSError, rootless: bool) -> SandboxError:
     if not reason:
         reason = f"the kernel says: {error.strerror}"
         remedy = "in a container: give it CAP_SYS_ADMIN (docker run --privileged), or use another engine"
-    what = "user and mount namespaces" if rootless else "a mount namespace"
+    what = "user, mount and process namespaces" if rootless else "mount and process namespaces"
     return SandboxError(f"steps need {what}: {reason}", hint=remedy)
 
 
 def take_root(*, rootless: bool) -> None:
-    """The helper's second half, once ids are mapped: becomes root in there, takes its mounts out of propagation."""
+    """The second half, once ids are mapped: becomes root in there, and goes on as the namespace's first process.
+
+    Raises SandboxError when mounts cannot be made private, or procfs not mounted.
+    """
     if rootless:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+        os.setgroups([])
+    parent = os.getpid()
+    go_on_in_child()
+    kernel.die_with_parent()
+    if _parent_is_gone(parent):
+        os._exit(1)
     try:
-        if rootless:
-            os.setgroups([])
         kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     except OSError as error:
         reason, remedy = user_namespaces_refused() if rootless else ("", "")
         raise SandboxError(
-            f"mounts cannot be made private: {reason or error.strerror}",
-            hint=remedy or "in a container: allow mounts (docker run --privileged)",
+            f"mounts of its own are refused to the sandbox: {reason or error.strerror}",
+            hint=remedy or "in a container: give it CAP_SYS_ADMIN and an unmasked /proc (docker run --privileged)",
         ) from error
+
+
+def _parent_is_gone(parent: int) -> bool:
+    """Whether the starter ended before its death could be noticed, by the old procfs, which still shows it."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return not any(line.split() == ["PPid:", str(parent)] for line in lines)
+    except OSError:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -211,12 +212,13 @@ class _Starter(threading.Thread):
 
 
 def _wait_gone(pid: int) -> None:
-    """Waits until the first process of a sandbox has ended, and with it, as the kernel promises, all the others.
+    """Ends the first process of a sandbox and waits for it, and with it, as the kernel promises, for all the others.
 
-    bubblewrap may end earlier. Its child is then ours (prctl(2), PR_SET_CHILD_SUBREAPER), dead or dying.
+    bubblewrap may end earlier; its child is then ours, since this is the first process of the namespace around.
     """
     if pid:
-        with suppress(ChildProcessError):
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
