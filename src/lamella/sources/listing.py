@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
 from lamella.graph.fileset import Entry, EntryType, directory_digest
@@ -173,14 +174,9 @@ class Listing:
         number = self.number.get(directory)
         if number is None:
             return None
-        low, high = self.first[number], self.first[number + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if self.names[middle] < name:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < self.first[number + 1] and self.names[low] == name else None
+        stop = self.first[number + 1]
+        file = bisect_left(self.names, name, self.first[number], stop)
+        return file if file < stop and self.names[file] == name else None
 
     def has_files(self, directory: str) -> bool:
         """Whether ``directory`` holds a file, at any depth."""
@@ -241,19 +237,33 @@ class Listing:
 
     def pick(self, selector: Selector) -> Picked:
         """What ``selector`` takes."""
-        picked, number = Picked(), 0
-        while number < len(self.directories):
-            coverage = selector.coverage(self.directories[number])
-            if coverage is Coverage.SOME:
-                start, stop = self.first[number], self.first[number + 1]
-                chosen = selector.files(self.directories[number], self.names[start:stop])
-                picked.files[number] = [start + index for index in chosen]
-                number += 1
-                continue
+        picked, pending = Picked(), [0]
+        while pending:
+            number = pending.pop()
+            directory = self.directories[number]
+            coverage = selector.coverage(directory)
             if coverage is Coverage.ALL:
                 picked.whole.append(number)
-            number = self.ends[number]
+            if coverage is not Coverage.SOME:
+                continue
+            leads = selector.leads(directory)
+            picked.files[number] = self._chosen(number, selector, leads)
+            if leads is None:
+                pending += self.children[number]
+            else:
+                paths = (f"{directory}/{name}" if directory else name for name in leads)
+                pending += [self.number[path] for path in paths if path in self.number]
         return picked
+
+    def _chosen(self, number: int, selector: Selector, leads: list[str] | None) -> list[int]:
+        """The files directly in a directory that ``selector`` takes; ``leads`` are the only names to look at."""
+        start, stop = self.first[number], self.first[number + 1]
+        files: Sequence[int] = range(start, stop)
+        if leads is not None:
+            found = (bisect_left(self.names, name, start, stop) for name in sorted(leads))
+            files = [at for at, name in zip(found, sorted(leads), strict=True) if at < stop and self.names[at] == name]
+        names = [self.names[file] for file in files] if leads is not None else self.names[start:stop]
+        return [files[index] for index in selector.files(self.directories[number], names)]
 
     def located(self, picked: Picked) -> Iterator[tuple[int, int]]:
         """(directory, file) numbers of a selection."""
