@@ -84,8 +84,9 @@ def lock_project(
 def _kept(lock: Lock, upgrade: tuple[str, ...] | None) -> Lock:
     if upgrade is None:
         return lock
-    if not upgrade:
-        return Lock(bootstraps=lock.bootstraps)
+    if not upgrade:  # what cannot be resolved here stays: snapshots, commits and toolchains that somebody wrote
+        tools = {name: pin for name, pin in lock.tools.items() if name in ADAPTER_TOOLS}
+        return Lock(bootstraps=lock.bootstraps, models=lock.models, tools=FrozenMap(tools))
     known = {*lock.bases, *lock.bootstraps, *lock.models, *lock.tools, *(found.layer for found in lock.python)}
     unknown = [name for name in upgrade if name not in known]
     if unknown:
