@@ -13,6 +13,8 @@ from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import DetectedLayer, Detection
 from lamella.stacks.cargo.document import MANIFEST
+from lamella.stacks.cargo.lockfile import LockedPackage
+from lamella.stacks.cargo.matching import locked_package
 from lamella.stacks.cargo.native import NativeNeeds, native_needs
 from lamella.stacks.cargo.outside import OutsideRead, outside_reads
 from lamella.stacks.cargo.package import Package
@@ -76,8 +78,9 @@ def _detection(
     reason: str,
     name: str = "app",
 ) -> Detection:
-    needs = native_needs(workspace.lock.packages) if tree.exists(workspace.lock_path) else NativeNeeds((), ())
-    reads = outside_reads(tree, workspace.closure(package.directory))
+    closure = workspace.closure(package.directory)
+    needs = native_needs(_locked_for(workspace, closure))
+    reads = outside_reads(tree, closure)
     reasons = (reason, *_reasons(tree, workspace, runnable, package, needs))
     layer = _layer(name, workspace, package, binary, reads, reasons)
     return Detection(
@@ -92,6 +95,14 @@ def _detection(
         version=f"cargo:{package.directory or '.'}",
         name=binary,
     )
+
+
+def _locked_for(workspace: Workspace, packages: tuple[Package, ...]) -> tuple[LockedPackage, ...]:
+    """The entries of the lock that some own packages need; none without a lock."""
+    if not workspace.tree.exists(workspace.lock_path):
+        return ()
+    lock = workspace.lock
+    return lock.reachable([entry for package in packages if (entry := locked_package(lock, package)) is not None])
 
 
 def _served(detection: Detection, server: Server) -> Detection:
