@@ -29,7 +29,7 @@ def test_the_final_step_compiles_no_third_party_crate(make_bench: MakeBench, spe
     assert deps.observation.evidence.numbers["compiled_third_party"] > 10
     assert app.again() == []
     assert (app.observation.integrity, app.observation.warnings) == ((), ())
-    assert app.output() == '[1] 5 7 0.3.0 4\n'
+    assert app.output() == "[1] 5 7 0.3.0 4\n"
 
 
 @pytest.mark.parametrize("resolver", ["1", "3"])
@@ -90,7 +90,7 @@ def test_after_a_release_and_a_new_internal_crate_nothing_third_party_is_compile
     assert before.key(before.deps) == after.key(after.deps)
     app = bench.app()
     assert (app.again(), app.observation.integrity) == ([], ())
-    assert app.output() == '[1] 14 7 0.4.0 4\n'
+    assert app.output() == "[1] 14 7 0.4.0 4\n"
 
 
 def test_a_cleared_target_directory_is_reported_and_gives_the_same_binary(make_bench: MakeBench) -> None:
