@@ -21,6 +21,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from lamella.canonical import digest_value
 from lamella.errors import LamellaError
@@ -29,14 +30,45 @@ from lamella.sources.census import Cuts, take_census, witness
 from lamella.sources.git import Git, find_git
 from lamella.sources.hashing import StatRow, hash_file, hash_unchanged, is_racy, stat_row
 from lamella.sources.listing import KNOWN, OWN, RACY, Listing
-from lamella.sources.scan_cache import Scan, load_scan, save_scan
+from lamella.sources.scan_cache import Answer, Scan, load_scan, save_scan
 
 __all__ = ["Scanner"]
 
 _LARGE = 1 << 20
 """Files above this many bytes are hashed side by side: then hashing runs without the interpreter's lock."""
 
-_SELECTIONS = 4096
+_ANSWERS, _LONG_ANSWER = 4096, 4096
+"""How many answers are remembered, and how many paths the longest may have."""
+
+
+class _Nominations:
+    """What git believes changed, asked for in the background; leaving the ``with`` block ends what still runs."""
+
+    def __init__(self, git: Git, root: Path) -> None:
+        self._git = git
+        self._root = root
+        self._cancelled = threading.Event()
+        self._pool = ThreadPoolExecutor(2)
+        self._asked: dict[str, Future[list[str]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._cancelled.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def ask(self, top: str) -> None:
+        """Asks the repository at ``top``, once."""
+        if top not in self._asked:
+            self._asked[top] = self._pool.submit(self._git.nominated, self._root / top, self._cancelled)
+
+    def of(self, top: str) -> list[str] | None:
+        """The answer of a repository that was asked; None when git failed."""
+        try:
+            return self._asked[top].result()
+        except LamellaError:
+            return None
 
 
 class Scanner:
@@ -64,16 +96,18 @@ class Scanner:
         """The files as they were when this was first asked."""
         return self._current().listing
 
-    def selection(self, key: str) -> str | None:
-        """The remembered digest of a selection of exactly this state."""
-        return self._current().selections.get(key)
+    def recall(self, key: str) -> Answer | None:
+        """The remembered answer to a question about exactly this state."""
+        return self._current().answers.get(key)
 
-    def remember(self, key: str, digest: str) -> None:
-        """Remembers the digest of a selection."""
-        selections = self._current().selections
-        if len(selections) >= _SELECTIONS:
-            selections.clear()
-        selections[key] = digest
+    def remember(self, key: str, answer: Answer) -> None:
+        """Remembers an answer, unless it is a long one."""
+        answers = self._current().answers
+        if not isinstance(answer, str) and len(answer) > _LONG_ANSWER:
+            return
+        if len(answers) >= _ANSWERS:
+            answers.clear()
+        answers[key] = answer
         self._stale = True
 
     def save(self) -> None:
@@ -127,11 +161,13 @@ class Scanner:
 
     def _current(self) -> Scan:
         if self._scan is None:
-            stored = load_scan(self._cache) if self._cache is not None else None
-            if stored is not None and self._holds(stored):
-                self._scan = stored
-            else:
-                self._scan = self._anew(stored)
+            with _Nominations(self._git, Path(self._root)) as nominations:
+                dot_git = find_git(Path(self._root))
+                if dot_git is not None and self._cache is not None and self._cache.exists():
+                    nominations.ask("")  # git looks while the stored listing is loaded and directories are compared
+                stored = load_scan(self._cache) if self._cache is not None else None
+                holds = stored is not None and self._holds(stored, str(dot_git or ""), nominations)
+            self._scan = stored if stored is not None and holds else self._anew(stored)
         return self._scan
 
     def _anew(self, stored: Scan | None) -> Scan:
@@ -144,19 +180,13 @@ class Scanner:
         self._stale = True
         return Scan(listing, self._settings, census.git, census.repositories, census.witnesses)
 
-    def _holds(self, scan: Scan) -> bool:
+    def _holds(self, scan: Scan, dot_git: str, nominations: _Nominations) -> bool:
         """Whether the stored listing is still complete; files in another state are marked in it."""
-        if scan.settings != self._settings or scan.git != str(find_git(Path(self._root)) or ""):
+        if scan.settings != self._settings or scan.git != dot_git:
             return False
-        cancelled = threading.Event()
-        with ThreadPoolExecutor(2) as pool:
-            asked = [
-                (top, pool.submit(self._git.nominated, Path(self._root, top), cancelled)) for top in scan.repositories
-            ]
-            try:
-                return self._directories_hold(scan) and self._files_hold(scan, asked)
-            finally:
-                cancelled.set()
+        for top in scan.repositories:
+            nominations.ask(top)
+        return self._directories_hold(scan) and self._files_hold(scan, nominations)
 
     def _directories_hold(self, scan: Scan) -> bool:
         listing = scan.listing
@@ -172,16 +202,15 @@ class Scanner:
             return False
         return True
 
-    def _files_hold(self, scan: Scan, asked: list[tuple[str, Future[list[str]]]]) -> bool:
+    def _files_hold(self, scan: Scan, nominations: _Nominations) -> bool:
         """Looks at the files that nobody vouches for; false when a new listing is wanted."""
         listing = scan.listing
         changed = self._changed_own(listing)
         if changed is None:
             return False
-        for top, answer in asked:
-            try:
-                paths = answer.result()
-            except LamellaError:
+        for top in scan.repositories:
+            paths = nominations.of(top)
+            if paths is None:
                 return False
             for path in paths:
                 file = listing.find(f"{top}/{path}" if top else path)
@@ -196,7 +225,7 @@ class Scanner:
         for directory, file, row in changed:
             listing.forget(file, directory, row)
         if self._rehash(listing) or changed:
-            scan.selections.clear()
+            scan.answers.clear()
             self._stale = True
         return True
 

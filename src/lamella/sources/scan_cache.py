@@ -20,9 +20,12 @@ from typing import Any
 from lamella.commit import replace_file
 from lamella.sources.listing import Columns, Listing
 
-__all__ = ["Scan", "load_scan", "save_scan"]
+__all__ = ["Answer", "Scan", "load_scan", "save_scan"]
 
-_MAGIC = b"lamella-scan-1\n"
+Answer = str | list[str]
+"""The digest of a selection, or its paths."""
+
+_MAGIC = b"lamella-scan-2\n"
 _LAYOUT = f"{sys.byteorder}-{array('I').itemsize}-{array('Q').itemsize}"
 _TAIL = 32
 _TEXT = ("utf-8", "surrogateescape")
@@ -33,7 +36,7 @@ class Scan:
     """A listing with what it depends on.
 
     ``settings`` is a digest of ignore rules and declared globs; ``witnesses``, ``repositories`` and ``git`` are those
-    of ``sources.census.Census``. ``selections`` remembers digests of selections by their patterns.
+    of ``sources.census.Census``. ``answers`` remembers what was asked of exactly this state.
     """
 
     listing: Listing
@@ -41,7 +44,7 @@ class Scan:
     git: str = ""
     repositories: list[str] = field(default_factory=list)
     witnesses: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
-    selections: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
 
 
 def save_scan(path: Path, scan: Scan) -> None:
@@ -67,7 +70,7 @@ def save_scan(path: Path, scan: Scan) -> None:
         "git": scan.git,
         "repositories": scan.repositories,
         "witnesses": scan.witnesses,
-        "selections": scan.selections,
+        "answers": scan.answers,
         "links": {str(file): target for file, target in listing.links.items()},
     }
     encoded = json.dumps(head, ensure_ascii=True).encode()
@@ -115,7 +118,7 @@ def _decode(head: dict[str, Any], body: memoryview) -> Scan:
         head["git"],
         head["repositories"],
         {path: tuple(state) for path, state in head["witnesses"].items()},
-        head["selections"],
+        head["answers"],
     )
 
 

@@ -116,21 +116,37 @@ class WorkTree:
         with self._lock:
             scanner = self._scanner(context)
             listing = scanner.listing
-            key = digest_value(patterns)
-            found = scanner.selection(key)
-            if found is None:
-                picked = listing.pick(Selector(patterns))
-                scanner.know(listing.located(picked))
-                found = listing.selection_digest(picked)
-                scanner.remember(key, found)
+            key = digest_value(["digest", patterns])
+            known = scanner.recall(key)
+            if isinstance(known, str):
+                return known
+            picked = listing.pick(Selector(patterns))
+            scanner.know(listing.located(picked))
+            found = listing.selection_digest(picked)
+            scanner.remember(key, found)
             return found
 
     def paths(self, patterns: tuple[str, ...], *, context: str = "") -> tuple[str, ...]:
         """See :class:`lamella.graph.protocols.Tree`."""
         with self._lock:
+            scanner = self._scanner(context)
+            listing = scanner.listing
+            key = digest_value(["paths", patterns])
+            known = scanner.recall(key)
+            if isinstance(known, list):
+                return tuple(known)
+            found = sorted(listing.path(*at) for at in listing.located(listing.pick(Selector(patterns))))
+            scanner.remember(key, found)
+            return tuple(found)
+
+    def links(self, patterns: tuple[str, ...], *, context: str = "") -> dict[str, str]:
+        """See :class:`lamella.graph.protocols.Tree`."""
+        with self._lock:
             listing = self._scanner(context).listing
-            picked = listing.pick(Selector(patterns))
-            return tuple(sorted(listing.path(*at) for at in listing.located(picked)))
+            if not listing.links:
+                return {}
+            located = listing.located(listing.pick(Selector(patterns)))
+            return {listing.path(*at): listing.links[at[1]] for at in located if at[1] in listing.links}
 
     def exists(self, path: str, *, context: str = "") -> bool:
         """See :class:`lamella.graph.protocols.Tree`."""
