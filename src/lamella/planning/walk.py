@@ -52,6 +52,7 @@ class Resolver:
         self._facts: dict[str, BaseFacts] = {}
         self._selections: dict[tuple[str, object], str] = {}
         self._sources: dict[str, SourceOp] = {}
+        self._inline: dict[str, FileSet] = {}
 
     def immediate(self, key: str) -> Result | None:
         """The result of a vertex that needs neither record nor work; None for all others."""
@@ -62,7 +63,10 @@ class Resolver:
                 self._sources[digest] = vertex.op
                 return Result("", tree=digest)
             case InlineOp():
-                return Result("", tree=inline_fileset(vertex.op).digest)
+                fileset = inline_fileset(vertex.op)
+                digest = fileset.digest
+                self._inline[digest] = fileset
+                return Result("", tree=digest)
             case ScratchOp():
                 return Result("", identity=digest_value("scratch"))
             case HostOp():
@@ -135,9 +139,9 @@ class Resolver:
         return fileset.below(op.strip) if op.strip else fileset
 
     def current_source(self, digest: str) -> FileSet | None:
-        """The file set of a source vertex of this Definition by its digest; None for every other digest."""
+        """The file set of a source or of inline files of this Definition by digest; None for every other digest."""
         op = self._sources.get(digest)
-        return self.source_fileset(op) if op is not None else None
+        return self.source_fileset(op) if op is not None else self._inline.get(digest)
 
     def check_source(self, fileset: FileSet, op: SourceOp, digest: str) -> bool:
         """Whether a file set is still the one that a key was made of."""

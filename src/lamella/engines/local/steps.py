@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lamella.canonical import FrozenMap
+from lamella.canonical import FrozenMap, digest_value
 from lamella.engines.executor.products import Products
 from lamella.engines.local.runner import Runner
 from lamella.engines.local.values import (
@@ -28,7 +28,7 @@ from lamella.errors import ConfigError, IntegrityError, InternalError
 from lamella.graph.events import VertexLog
 from lamella.graph.facts_format import facts_to_bytes
 from lamella.graph.keys import rootfs_identity
-from lamella.graph.mount import BindMount, SecretMount
+from lamella.graph.mount import BindMount, SecretMount, StateMount
 from lamella.graph.op import BootstrapOp, ExecOp, HostOp, ImageOp, InlineOp, ScratchOp, SourceOp
 from lamella.graph.protocols import Clock, Host
 from lamella.graph.record import LayerResult, Result
@@ -102,7 +102,7 @@ class StepMaker:
         return StepSpec(
             key=work.resolved,
             name=work.vertex.info.name,
-            op=op,
+            op=_with_own_states(op, work.input_result(0).identity),
             platform=work.vertex.execution,
             rootfs=self.rootfs(work, base),
             inputs=FrozenMap(inputs),
@@ -225,6 +225,19 @@ class StepMaker:
         described = Descriptor(media.LAYER_TAR, layer.diff_id, layer.size)
         self.store.variants.put(layer.diff_id, "none", 0, described)
         return (layer,)
+
+
+def _with_own_states(op: ExecOp, identity: str) -> ExecOp:
+    """The op with states of this very root file system: a definition stays the same when its packages are renewed,
+    and build scripts that probed the old ones would not notice (MECHANICS G, measured).
+    """
+    mounts = tuple(
+        replace(mount, id=digest_value({"state": mount.id, "rootfs": identity}))
+        if isinstance(mount, StateMount)
+        else mount
+        for mount in op.mounts
+    )
+    return replace(op, mounts=mounts)
 
 
 def _wrote(outcome: StepOutcome, work: Work) -> tuple[str, ...]:
