@@ -15,16 +15,19 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Self
 
-from lamella.canonical import FrozenMap, digest_value
+from lamella.canonical import FrozenMap, canonical_json, digest_value
+from lamella.commit import replace_file
 from lamella.errors import LamellaError, SandboxError
 from lamella.graph.protocols import HostTools
 from lamella.host.probes import os_release
 from lamella.process import SYSTEM_PATH, base_env, run, which
 
-__all__ = ["SYSTEM_BINDS", "find_host_tools", "module_version", "path_directories"]
+__all__ = ["SYSTEM_BINDS", "ToolMemo", "find_host_tools", "module_version", "path_directories"]
 
 SYSTEM_BINDS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt")
 """Where a system keeps programs and libraries. Links among them are made anew in a step's root."""
@@ -92,7 +95,8 @@ def find_host_tools(environ: Mapping[str, str]) -> HostTools:
             "host = true runs steps on this machine, which has to be Linux",
             hint="leave host out: a toolchain is then installed in a step",
         )
-    tools = _ask_all(base_env(environ, _KEPT))
+    with ToolMemo(_memo_file(environ)) as memo:
+        tools = _ask_all(base_env(environ, _KEPT), memo)
     parts = {name: tool.version for name, tool in tools.items()} | _system()
     binds = [path for path in SYSTEM_BINDS if os.path.lexists(path)] + _etc()
     binds += [path for tool in tools.values() for path in tool.binds]
@@ -110,15 +114,63 @@ def path_directories(extra: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*filter(None, extra), *SYSTEM_PATH.split(":")]))
 
 
-def _ask_all(env: Mapping[str, str]) -> dict[str, _Tool]:
+class ToolMemo:
+    """What programs said of themselves, as long as their files are the very same; kept in a file that may be lost.
+
+    Planning asks on every run, and eight programs take a second. A script is asked each time: what it leads to may
+    change without it (pyenv's stand-ins).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, str] = {}
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        with suppress(OSError, ValueError, AttributeError):
+            known = json.loads(self._path.read_bytes())
+            self._known = {str(key): str(value) for key, value in known["answers"].items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._said != self._known and self._path.parent.is_dir():
+            with suppress(OSError, LamellaError):
+                replace_file(self._path, canonical_json({"answers": self._said}))
+
+    def ask(self, argv: tuple[str, ...], env: Mapping[str, str]) -> str:
+        """Standard output of a program; raises StepError when it fails."""
+        key = _fingerprint(argv)
+        text = self._known.get(key) if key else None
+        if text is None:
+            text = run(argv, env=env, timeout=_TIMEOUT).text
+        if key:
+            self._said[key] = text
+        return text
+
+
+def _fingerprint(argv: tuple[str, ...]) -> str:
+    """Names a program's file in its present state and the question; empty for a script."""
+    real = os.path.realpath(argv[0])
+    with open(real, "rb") as file:
+        if file.read(4) != b"\x7fELF":
+            return ""
+        found = os.fstat(file.fileno())
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return " ".join([real, *argv[1:], *map(str, state)])
+
+
+def _memo_file(environ: Mapping[str, str]) -> Path:
+    cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".cache")
+    return Path(cache) / "lamella" / "host-tools.json"
+
+
+def _ask_all(env: Mapping[str, str], memo: ToolMemo) -> dict[str, _Tool]:
     """Every tool that answers, asked side by side."""
-    questions: dict[str, Callable[[], _Tool | None]] = {}
-    for name, argv in _FIRST_LINE.items():
-        questions[name] = lambda argv=argv: _first_line(argv, env)  # type: ignore[misc]
-    for name in _MODULES:
-        questions[name] = lambda name=name: _module(name, env)  # type: ignore[misc]
-    questions["python"] = lambda: _python(env)
-    questions |= _rust_questions(env)
+    questions: dict[str, Callable[[], _Tool | None]] = {
+        name: partial(_first_line, argv, env, memo) for name, argv in _FIRST_LINE.items()
+    }
+    questions |= {name: partial(_module, name, env) for name in _MODULES}
+    questions |= {"python": partial(_python, env, memo), **_rust_questions(env, memo)}
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = {name: pool.submit(_quietly, question) for name, question in questions.items()}
         found = {name: answer.result() for name, answer in answers.items()}
@@ -133,12 +185,9 @@ def _quietly(question: Callable[[], _Tool | None]) -> _Tool | None:
         return None
 
 
-def _first_line(argv: tuple[str, ...], env: Mapping[str, str]) -> _Tool | None:
-    found = which(argv[0], env)
-    if found is None:
-        return None
-    text = run((found, *argv[1:]), env=env, timeout=_TIMEOUT).text
-    return _Tool(text.partition("\n")[0].strip(), *_place(found))
+def _first_line(argv: tuple[str, ...], env: Mapping[str, str], memo: ToolMemo) -> _Tool | None:
+    whole = _whole(argv, env, memo)
+    return replace(whole, version=whole.version.partition("\n")[0].strip()) if whole else None
 
 
 def _place(program: str) -> tuple[tuple[str, ...], str]:
@@ -180,34 +229,43 @@ def module_version(name: str, program: str) -> str:
     return ""
 
 
-def _python(env: Mapping[str, str]) -> _Tool | None:
+def _python(env: Mapping[str, str], memo: ToolMemo) -> _Tool | None:
     found = which("python3", env)
     if found is None:
         return None
-    version, prefix = run((found, "-I", "-c", _PYTHON), env=env, timeout=_TIMEOUT).text.splitlines()
+    version, prefix = memo.ask((_behind_pyenv(found, env), "-I", "-c", _PYTHON), env).splitlines()
     if _is_system(prefix):
         return _Tool(version)
     return _Tool(version, (prefix,), f"{prefix}/bin")
+
+
+def _behind_pyenv(program: str, env: Mapping[str, str]) -> str:
+    """The interpreter that a stand-in of pyenv starts by default; the program itself when it is none."""
+    shims = Path(program).parent
+    if shims.name != "shims":
+        return program
+    with suppress(OSError, IndexError):
+        chosen = env.get("PYENV_VERSION") or (shims.parent / "version").read_text(encoding="utf-8")
+        real = shims.parent / "versions" / chosen.split()[0].split(":")[0] / "bin" / Path(program).name
+        return str(real) if real.exists() else program
+    return program
 
 
 def _rustup_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("RUSTUP_HOME") or Path(environ.get("HOME", "/root")) / ".rustup")
 
 
-def _rust_questions(env: Mapping[str, str]) -> dict[str, Callable[[], _Tool | None]]:
+def _rust_questions(env: Mapping[str, str], memo: ToolMemo) -> dict[str, Callable[[], _Tool | None]]:
     """Each toolchain of rustup by itself, since the project's toolchain file chooses; else the one there is."""
     home = _rustup_home(env)
     toolchains = sorted(path for path in home.glob("toolchains/*") if (path / "bin" / "rustc").exists())
     if not toolchains or which("rustc", env) is None:
         return {
-            "rustc": lambda: _whole(("rustc", "-vV"), env),
-            "cargo": lambda: _first_line(("cargo", "-V"), env),
+            "rustc": partial(_whole, ("rustc", "-vV"), env, memo),
+            "cargo": partial(_first_line, ("cargo", "-V"), env, memo),
         }
-    questions: dict[str, Callable[[], _Tool | None]] = {"rustc": lambda: _rustup(home, env)}
-    for path in toolchains:
-        name = f"rustc {path.name}"
-        questions[name] = lambda path=path: _toolchain(path, env)  # type: ignore[misc]
-    return questions
+    named = {f"rustc {path.name}": partial(_toolchain, path, env, memo) for path in toolchains}
+    return {"rustc": partial(_rustup, home, env), **named}
 
 
 def _rustup(home: Path, env: Mapping[str, str]) -> _Tool | None:
@@ -222,19 +280,17 @@ def _rustup(home: Path, env: Mapping[str, str]) -> _Tool | None:
     return _Tool(f"rustup, default {default}", (directory, str(home)), "" if _is_system(found) else directory)
 
 
-def _toolchain(path: Path, env: Mapping[str, str]) -> _Tool:
-    rustc = run((str(path / "bin" / "rustc"), "-vV"), env=env, timeout=_TIMEOUT).text
+def _toolchain(path: Path, env: Mapping[str, str], memo: ToolMemo) -> _Tool:
+    rustc = memo.ask((str(path / "bin" / "rustc"), "-vV"), env)
     with suppress(LamellaError):
-        rustc += "\n" + run((str(path / "bin" / "cargo"), "-V"), env=env, timeout=_TIMEOUT).text
+        rustc += "\n" + memo.ask((str(path / "bin" / "cargo"), "-V"), env)
     targets = sorted(item.name for item in (path / "lib" / "rustlib").glob("*") if (item / "lib").is_dir())
     return _Tool(f"{rustc}\ntargets: {' '.join(targets)}")
 
 
-def _whole(argv: tuple[str, ...], env: Mapping[str, str]) -> _Tool | None:
+def _whole(argv: tuple[str, ...], env: Mapping[str, str], memo: ToolMemo) -> _Tool | None:
     found = which(argv[0], env)
-    if found is None:
-        return None
-    return _Tool(run((found, *argv[1:]), env=env, timeout=_TIMEOUT).text, *_place(found))
+    return _Tool(memo.ask((found, *argv[1:]), env), *_place(found)) if found else None
 
 
 def _system() -> dict[str, str]:

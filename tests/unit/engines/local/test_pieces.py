@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,14 @@ from lamella.engines.local.bootstrap import (
 )
 from lamella.engines.local.certificates import CA_TARGET, joined_bundle, real_bundles, take_back
 from lamella.engines.local.environment import STEP_BASE, command_environment
-from lamella.engines.local.hosttools import module_version, path_directories
+from lamella.engines.local.hosttools import ToolMemo, module_version, path_directories
 from lamella.engines.local.identity import Identity, parse_libraries, take_on
 from lamella.engines.local.limits import limit_argv, sweep_groups
 from lamella.engines.local.packages import apk_packages, dpkg_packages, dpkg_set
 from lamella.errors import ConfigError
 from lamella.graph.op import BootstrapOp
 from lamella.host.rooted import Rooted
+from lamella.process import which
 
 NOTHING: dict[str, dict[str, str]] = {"step_env": {}, "secrets": {}}
 DEBIAN = BootstrapOp("debian", "trixie", "arm64", include=("b", "a"))
@@ -240,3 +242,30 @@ def test_the_version_of_a_node_program_comes_from_its_package(tmp_path: Path) ->
 
 def test_directories_of_tools_come_before_the_systems() -> None:
     assert path_directories(["/t/bin", "", "/t/bin", "/usr/bin"])[:3] == ("/t/bin", "/usr/bin", "/usr/local/sbin")
+
+
+def test_a_program_is_asked_again_only_when_its_file_is_another_one(tmp_path: Path) -> None:
+    program, memo = tmp_path / "tool", tmp_path / "memo.json"
+    shutil.copy(which("echo") or "/bin/echo", program)
+    with ToolMemo(memo) as first:
+        assert first.ask((str(program), "one"), {}) == "one"
+    known = json.loads(memo.read_bytes())
+    assert list(known["answers"].values()) == ["one"]
+    memo.write_text(json.dumps({"answers": dict.fromkeys(known["answers"], "remembered")}), encoding="utf-8")
+    with ToolMemo(memo) as second:
+        assert second.ask((str(program), "one"), {}) == "remembered"
+        assert second.ask((str(program), "two"), {}) == "two"
+    program.touch()
+    with ToolMemo(memo) as third:
+        assert third.ask((str(program), "one"), {}) == "one"
+
+
+def test_scripts_are_asked_each_time_and_a_broken_memo_is_no_harm(tmp_path: Path) -> None:
+    program, memo = tmp_path / "tool", tmp_path / "memo.json"
+    memo.write_text("[", encoding="utf-8")
+    for word in ("one", "two"):
+        (tmp_path / "version").write_text(word, encoding="utf-8")
+        program.write_text(f"#!/bin/sh\ncat {tmp_path}/version\n", encoding="utf-8")
+        program.chmod(0o755)
+        with ToolMemo(memo) as asked:
+            assert asked.ask((str(program),), {}) == word
