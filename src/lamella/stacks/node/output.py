@@ -20,7 +20,6 @@ WHOLE = "."
 
 _BY_TOOL = (
     (r"\breact-scripts build\b", "build", "react-scripts"),
-    (r"\b(svelte-kit|vite) build\b", "build", "@sveltejs/kit"),
     (r"\bvite build\b|\bvite-ssg build\b", "dist", "vite"),
     (r"\bastro build\b", "dist", "astro"),
     (r"\bvue-cli-service build\b", "dist", "@vue/cli-service"),
@@ -35,6 +34,14 @@ _BY_TOOL = (
     (r"\bvitepress build( \.)?( |$)", ".vitepress/dist", "vitepress"),
     (r"\bremix vite:build\b|\breact-router build\b", "build", "@remix-run/dev"),
 )
+_SVELTEKIT = {
+    "static": "build",
+    "node": "build",
+    "vercel": ".vercel/output",
+    "cloudflare": ".svelte-kit/cloudflare",
+    "netlify": "build",
+    "auto": ".svelte-kit/output",
+}
 _FLAG = re.compile(r"(?:--out-?[dD]ir|--outDir|--dist-dir|--output-path|-o)[ =]([\w./-]+)")
 _CONFIG = re.compile(r"\boutDir\s*:\s*[\"'](?:\./)?([\w./-]+)[\"']")
 _NEXT_EXPORT = re.compile(r"\boutput\s*:\s*[\"']export[\"']")
@@ -93,11 +100,13 @@ def guess_output(tree: Tree, app: Manifest, script: str) -> tuple[str, str] | No
     if re.search(r"\bnext build\b", text):
         return _next(tree, app)
     if "@sveltejs/kit" in uses and re.search(r"\bvite build\b", text):
-        return "build", "SvelteKit's adapters write build"
+        return _sveltekit(uses)
+    if "laravel-vite-plugin" in uses and re.search(r"\bvite build\b", text):
+        return "public/build", "laravel-vite-plugin writes public/build"
     if re.search(r"\bng build\b", text):
         return _angular(tree, app)
     for pattern, folder, tool in _BY_TOOL:
-        if tool != "@sveltejs/kit" and re.search(pattern, text):
+        if re.search(pattern, text):
             configured = _configured(tree, app)
             return configured or (folder, f"{tool} writes {folder}")
     if re.search(r"\btsc\b", text):
@@ -133,6 +142,14 @@ def _next(tree: Tree, app: Manifest) -> tuple[str, str]:
         if _NEXT_EXPORT.search(text):
             return (dist[1] if dist else "out"), f"{path} says output: 'export'"
     return WHOLE, "Next.js without output: 'export' is a server"
+
+
+def _sveltekit(uses: set[str]) -> tuple[str, str]:
+    """Each adapter of SvelteKit writes to a place of its own."""
+    for name, folder in _SVELTEKIT.items():
+        if f"@sveltejs/adapter-{name}" in uses:
+            return folder, f"SvelteKit's adapter {name!r} writes {folder}"
+    return "build", "SvelteKit's adapters for servers and static pages write build"
 
 
 def _angular(tree: Tree, app: Manifest) -> tuple[str, str] | None:

@@ -381,6 +381,21 @@ def test_the_output_is_found_and_the_reason_said(script: str, files_there: dict[
     assert f"output {output!r}, because" in outcome.lowered.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("package", "output"),
+    [
+        ("@sveltejs/adapter-static", "build"),
+        ("@sveltejs/adapter-vercel", ".vercel/output"),
+        ("laravel-vite-plugin", "public/build"),
+        ("vite", "dist"),
+    ],
+)
+def test_the_output_follows_the_packages_that_write_it(package: str, output: str) -> None:
+    kit = {"@sveltejs/kit": "2.0.0"} if package.startswith("@sveltejs/") else {}
+    manifest = {"name": "x", "scripts": {"build": "vite build"}, "devDependencies": {package: "1.0.0", **kit}}
+    assert f"output {output!r}" in lower(single(manifest)).lowered.notes[0]
+
+
 def test_an_output_that_cannot_be_told_is_an_error_that_lists_what_there_is() -> None:
     given = single({"name": "x", "scripts": {"build": "./make.sh"}}, {"make.sh": "", "src/a.js": "", "public/x": ""})
     with pytest.raises(ConfigError) as caught:
