@@ -36,13 +36,21 @@ _VOLUME = re.compile(r"[^:]+:/[^:]*(?::(?:ro|rw))?")
 
 @dataclass(frozen=True, slots=True)
 class ImageParts:
-    """What an image table is made of: ``layers`` lowest first, ``user`` the name that the base has."""
+    """What an image table is made of: ``layers`` lowest first, ``user`` the name that the base has, ``home`` the
+    working directory when a page is looked for below it.
+    """
 
     name: str
     layers: tuple[str, ...]
     user: str
     detection: Detection
     evidence: Evidence
+    home: str = ""
+
+    @property
+    def keeps_data(self) -> str:
+        """Where the sources name a database in the working directory, when that can be a volume."""
+        return self.detection.why.get("data", "") if self.detection.stack == "cargo" and not self.home else ""
 
 
 def container_user(evidence: Evidence) -> tuple[str, int, tuple[str, ...]]:
@@ -64,23 +72,29 @@ def image_table(parts: ImageParts) -> tuple[Table, tuple[str, ...]]:
     lines = [
         Line(f"layers = {string_list(parts.layers)}", ("the base first, what changes most last",)),
         Line(f"user = {quoted(parts.user)}", container_user(evidence)[2]),
-        *_workdir(detection, evidence),
+        *_workdir(parts),
         *_command(detection, evidence, notes),
         *_environment(detection, evidence, notes),
     ]
     port, health = _port(detection, evidence), _health(detection, evidence)
     lines += [line for line in (port, health if port else None) if line is not None]
-    lines += [*_volumes(detection, evidence, parts.user), *_run(evidence, notes)]
+    lines += [*_volumes(parts), *_run(evidence, notes)]
+    if parts.home and detection.why.get("data"):
+        place = detection.why["data"]
+        notes.append(f"{place} keeps a database in the working directory, which is not writable: move it to a volume")
     return Table(f"image.{parts.name}", tuple(lines)), (*detection.notes, *notes)
 
 
-def _workdir(detection: Detection, evidence: Evidence) -> Iterator[Line]:
-    if detection.stack != "cargo":
+def _workdir(parts: ImageParts) -> Iterator[Line]:
+    docker = parts.evidence.docker
+    if parts.detection.stack != "cargo":
         yield Line(f"workdir = {quoted(APP)}", ("the application's files are there",))
-    elif evidence.docker.workdir not in ("", "/"):
-        yield Line(f"workdir = {quoted(evidence.docker.workdir)}", (f"{evidence.dockerfile} says WORKDIR",))
-    elif detection.why.get("data"):
-        yield Line(f"workdir = {quoted(DATA)}", (f"{detection.why['data']} keeps a database in the working directory",))
+    elif parts.home:
+        yield Line(f"workdir = {quoted(parts.home)}", ("the page is looked for below it",))
+    elif docker.workdir not in ("", "/"):
+        yield Line(f"workdir = {quoted(docker.workdir)}", (f"{parts.evidence.dockerfile} says WORKDIR",))
+    elif parts.keeps_data:
+        yield Line(f"workdir = {quoted(DATA)}", (f"{parts.keeps_data} keeps a database in the working directory",))
 
 
 def _command(detection: Detection, evidence: Evidence, notes: list[str]) -> Iterator[Line]:
@@ -124,12 +138,17 @@ def _python_program(program: tuple[str, ...], evidence: Evidence) -> tuple[str, 
     name = posixpath.basename(program[0])
     if name not in (*PYTHON_SERVERS, "python", "python3"):
         return ()
+    return (f"{_VENV}/{name}", *(_moved(word, evidence) for word in program[1:]))
+
+
+def _moved(text: str, evidence: Evidence) -> str:
+    """Paths below the Dockerfile's working directory as they are in our layout."""
     home = evidence.docker.workdir
-    moved = [
-        f"{APP}{word.removeprefix(home)}" if home not in ("", "/") and f"{word}/".startswith(f"{home}/") else word
-        for word in program[1:]
-    ]
-    return (f"{_VENV}/{name}", *moved)
+    if home in ("", "/"):
+        return text
+    return ":".join(
+        f"{APP}{part.removeprefix(home)}" if f"{part}/".startswith(f"{home}/") else part for part in text.split(":")
+    )
 
 
 def _environment(detection: Detection, evidence: Evidence, notes: list[str]) -> Iterator[Line]:
@@ -137,6 +156,7 @@ def _environment(detection: Detection, evidence: Evidence, notes: list[str]) -> 
     left = [name for name, value in evidence.docker.env.items() if _is_secret(name, value)]
     if left:
         notes.append(f"{evidence.dockerfile} sets {', '.join(left)}, which may be secret: give it with lamella run -e")
+    taken = {name: _moved(value, evidence) if name == "PYTHONPATH" else value for name, value in taken.items()}
     reasons = [f"{evidence.dockerfile} sets {', '.join(taken)}"] if taken else []
     if detection.stack == "python":
         taken = {"PYTHONUNBUFFERED": "1", **taken}
@@ -191,13 +211,18 @@ def _health(detection: Detection, evidence: Evidence) -> Line | None:
     return None
 
 
-def _volumes(detection: Detection, evidence: Evidence, user: str) -> Iterator[Line]:
-    volumes, why = evidence.docker.volumes, f"{evidence.dockerfile} says VOLUME"
-    if detection.why.get("data") and detection.stack == "cargo" and not volumes:
-        volumes, why = (evidence.docker.workdir or DATA,), "what is written there outlives the container"
+def _volumes(parts: ImageParts) -> Iterator[Line]:
+    """Volumes of the Dockerfile, or the folder of a database; they and those that compose mounts belong to the user."""
+    docker, service = parts.evidence.docker, parts.evidence.service
+    volumes, why = docker.volumes, f"{parts.evidence.dockerfile} says VOLUME"
+    if parts.keeps_data and not volumes:
+        volumes, why = (docker.workdir or DATA,), "what is written there outlives the container"
     if volumes:
         yield Line(f"volumes = {string_list(volumes)}", (why,))
-        yield Line(f"dirs = {inline_table(dict.fromkeys(volumes, user))}", ("so that the user may write there",))
+    named = [text.split(":")[1] for text in (service.volumes if service else ()) if re.match(r"[\w-]+:/", text)]
+    if volumes or named:
+        owned = dict.fromkeys((*volumes, *named), parts.user)
+        yield Line(f"dirs = {inline_table(owned)}", ("so that the user may write there",))
 
 
 def _run(evidence: Evidence, notes: list[str]) -> Iterator[Line]:

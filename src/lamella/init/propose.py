@@ -119,7 +119,7 @@ class _Proposing:
         for server in servers:
             evidence = find_evidence(server, servers, files)
             served = [use for use in uses if not use.compiled and use.server is server]
-            self._add_server(server, servers, evidence, served, local=on_host[id(server)])
+            self._add_server(server, evidence, served, local=on_host[id(server)])
         shown = {id(use.page) for use in uses}
         for page in pages:
             if id(page) not in shown:
@@ -180,12 +180,14 @@ class _Proposing:
         if "host" not in self.bases:
             why = "this machine's own tools, read-only: fastest for a trial; results stay on this machine"
             self.bases["host"] = Table("layer.host", (Line("host = true"),), (why,))
-        return Line(
-            'on = "host"', (f"{', '.join(detection.toolchain)} are there; without it they are installed in a step",)
-        )
+        verb = "is" if len(detection.toolchain) == 1 else "are"
+        why = f"{', '.join(detection.toolchain)} {verb} there; otherwise a step installs what it needs"
+        return Line('on = "host"', (why,))
 
-    def _base(self, name: str, server: Detection, evidence: Evidence, *, local: bool) -> tuple[str, BaseChoice]:
-        """The base of a server: its line, packages, user; and the name of the user."""
+    def _base(self, image: str, server: Detection, evidence: Evidence, *, local: bool) -> tuple[str, str, BaseChoice]:
+        """The base of a server's image: the layer's name, the user's name, and why it is that one. Equal bases of
+        several images are one.
+        """
         compiled_here = local and server.stack == "cargo"
         wish = interpreter_wish(self.tree, server, evidence)
         # What Lamella's own toolchain links stands on Debian 13; a base may not be older.
@@ -209,8 +211,10 @@ class _Proposing:
         lines = [choice.line, *self._packages(server, evidence, choice)]
         lines.append(Line(f"users = [{{ name = {quoted(user)}, uid = {uid} }}]", ("who the program runs as",)))
         lines.append(Line('freshness = "7d"', ("older packages are renewed by: lamella build --refresh",)))
+        same = next((name for name, table in self.bases.items() if table.lines == tuple(lines)), "")
+        name = same or ("base" if "base" not in self.bases else f"{image}-base")
         self.bases[name] = Table(f"layer.{name}", tuple(lines))
-        return user, choice
+        return name, user, choice
 
     def _packages(self, server: Detection, evidence: Evidence, choice: BaseChoice) -> Iterable[Line]:
         brought = {"ca-certificates"} if choice.suite else set()
@@ -238,27 +242,16 @@ class _Proposing:
 
     # ---- images -------------------------------------------------------------------------------------------------
 
-    def _add_server(
-        self,
-        server: Detection,
-        servers: tuple[Detection, ...],
-        evidence: Evidence,
-        served: list[PageUse],
-        *,
-        local: bool,
-    ) -> None:
-        name = self._image_name(server.name or self.folder)
-        base = "base" if len(servers) == 1 else f"{name}-base"
-        user, choice = self._base(base, server, evidence, local=local)
+    def _add_server(self, server: Detection, evidence: Evidence, served: list[PageUse], *, local: bool) -> None:
+        name = self._image_name(server.name or posixpath.basename(server.directory.strip("./")) or self.folder)
+        base, user, choice = self._base(name, server, evidence, local=local)
         if choice.image and choice.version and server.stack == "python":
             self._say_python(server, choice)
         layers = [base, *server.in_image, *(self._page_files(name, use) for use in served)]
         data = self._data_files(name, server, evidence)
         layers += [data] if data else []
-        table, notes = image_table(ImageParts(name, tuple(layers), user, server, evidence))
-        if served and server.stack == "cargo" and not any(line.text.startswith("workdir") for line in table.lines):
-            home = Line(f"workdir = {quoted(APP)}", ("the page is looked for below it",))
-            table = replace(table, lines=(*table.lines[:2], home, *table.lines[2:]))
+        home = APP if any(use.target.startswith(f"{APP}/") for use in served) else ""
+        table, notes = image_table(ImageParts(name, tuple(layers), user, server, evidence, home))
         self.images[name] = table
         self.notes += notes
 

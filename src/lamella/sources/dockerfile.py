@@ -19,7 +19,7 @@ __all__ = ["Copied", "DockerfileFacts", "read_dockerfile"]
 
 _VARIABLE = re.compile(r"\\(\$)|\$(?:\{(\w+)(?::?([-+])([^}]*))?\}|(\w+))")
 _HEREDOC = re.compile(r"<<-?(['\"]?)(\w+)\1")
-_SHELL = re.compile(r"[$`|&;<>()*?{}~]")
+_SHELL = re.compile(r"[$`|&;<>()*?{}~\[\]]")
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[\w./-]*)?")
 _PACKAGE = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?:=\S+)?")
 _STEPS = re.compile(r"&&|\|\||;|\n")

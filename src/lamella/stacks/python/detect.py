@@ -8,16 +8,12 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import DetectedLayer, Detection
-from lamella.stacks.python.interpreter import DEBIAN_PYTHON
 from lamella.stacks.python.pyproject import Pyproject, read_pyproject
 from lamella.stacks.python.requirements import RequirementLine, Requirements, read_requirements
-from lamella.stacks.toolchain import DEFAULT_SUITE
 
 __all__ = ["detect_projects"]
 
@@ -108,7 +104,6 @@ def _from_project(tree: Tree, project: Pyproject) -> Detection:
     lock = next((name for name in ("uv.lock", "pylock.toml") if tree.exists(_join(folder, name))), "")
     reasons = [f"{project.path} declares project {project.name!r}"]
     reasons.append(f"{_join(folder, lock)} locks it" if lock else "it has no lock file; `lamella lock` resolves it")
-    reasons += _python_reasons(tree, folder, project.requires_python)
     names = _names(project.dependencies)
     app = (
         _App((f"{VENV}/bin/{project.scripts[0]}",), why=f"the only console script of {project.path}")
@@ -124,7 +119,6 @@ def _from_project(tree: Tree, project: Pyproject) -> Detection:
 def _from_requirements(tree: Tree, folder: str, path: str, found: Requirements) -> Detection:
     reasons = [f"{path} lists the packages" + (f", with {', '.join(found.files[1:])}" if found.files[1:] else "")]
     reasons.append("`lamella lock` records which wheels those are")
-    reasons += _python_reasons(tree, folder, "")
     app = _find_app(tree, folder, _names(found.lines), None)
     layers = [DetectedLayer(_named(folder, "deps"), (f'python = {{ requirements = ["{path}"] }}',), tuple(reasons))]
     return _detection(folder, (*layers, *_files(tree, folder)), app, None)
@@ -161,25 +155,6 @@ def _named(folder: str, part: str) -> str:
         return part
     base = re.sub(r"[^A-Za-z0-9._-]", "-", posixpath.basename(folder))
     return base if part == "app" else f"{base}-{part}"
-
-
-def _python_reasons(tree: Tree, folder: str, requires: str) -> list[str]:
-    """Says when the default base's Python is not the one the project wants."""
-    default = DEBIAN_PYTHON[DEFAULT_SUITE]
-    path = _join(folder, ".python-version")
-    if tree.exists(path):
-        wanted = tree.read(path).decode("utf-8", "replace").strip().splitlines()[:1]
-        return [f"{path} says Python {wanted[0]}: the base must have it"] if wanted else []
-    try:
-        allowed = SpecifierSet(requires)
-    except InvalidSpecifier:
-        return []
-    if any(allowed.contains(f"{default}.{patch}") for patch in range(60)):
-        return []
-    for suite, python in sorted(DEBIAN_PYTHON.items(), key=lambda item: item[1], reverse=True):
-        if any(allowed.contains(f"{python}.{patch}") for patch in range(60)):
-            return [f'it requires Python {requires}: use a base with bootstrap = "{suite}" (Python {python})']
-    return [f"it requires Python {requires}, which no Debian release has: name a base image that does"]
 
 
 def _find_app(tree: Tree, folder: str, names: set[str], project: Pyproject | None) -> _App:
