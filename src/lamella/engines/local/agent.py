@@ -8,6 +8,7 @@ as the first process of its namespace takes everything with it (RELIABILITY row 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -44,6 +45,7 @@ def main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # of a terminal; the runner says when to end. exec(2) resets a handler
     os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash in a step is its own, not a file in its sources
     channel = LineChannel(socket.socket(fileno=descriptor))
     try:
         agent = _start(channel)

@@ -118,9 +118,9 @@ class LocalRunner:
                 raise _failure(spec, reply, log)
             fileset = _read_fileset(reply.fileset)
             captured = _captured(captures, job.masks)
+            packages = Path(reply.packages).read_bytes() if reply.packages else b""
             identity = fileset.digest if spec.op.outputs else spec.key
             staged.commit(identity, fileset)
-            packages = b"" if spec.op.outputs else self.packages(self._chain_with(spec, identity))
             return StepOutcome(
                 snapshot=identity,
                 fileset=fileset,
@@ -236,10 +236,6 @@ class LocalRunner:
 
     def _context(self, staged: StagedSnapshot) -> StepContext:
         return StepContext(self._store, self._settings, staged.folder, staged.path)
-
-    def _chain_with(self, spec: StepSpec, identity: str) -> Chain:
-        below = spec.rootfs.snapshots if isinstance(spec.rootfs, Chain) else ()
-        return Chain((*below, identity))
 
     def _look(self, chain: Chain, want: str, platform: str = "") -> bytes:
         lowers = tuple(str(self._tree(identity)) for identity in chain.snapshots)

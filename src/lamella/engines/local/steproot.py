@@ -101,6 +101,13 @@ class StepRoot:
                 _remove_if_empty(upper, path)
         return scan_upper(self._job.result, self._lowers)
 
+    @contextmanager
+    def chain(self) -> Iterator[str]:
+        """The root file system with the step's changes, to be looked at; only when nothing is mounted any more."""
+        lowers = (self._job.result, *self._lowers)
+        with view_of(lowers, str(self._home / "view"), rootless=self._rootless) as place:
+            yield place
+
     def clean(self) -> None:
         """Removes everything but the result."""
         with Rooted(self._job.folder, links=False) as folder, suppress(FileNotFoundError):

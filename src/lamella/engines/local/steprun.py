@@ -16,6 +16,7 @@ from lamella.engines.local.identity import Identity, take_on
 from lamella.engines.local.jobs import CommandJob, StepJob, StepReply
 from lamella.engines.local.limits import ControlGroup, make_group
 from lamella.engines.local.masking import Masker
+from lamella.engines.local.packages import package_set
 from lamella.engines.local.sandbox import Ended, Sandbox
 from lamella.engines.local.steproot import StepRoot
 from lamella.engines.local.writes import written_paths
@@ -60,11 +61,16 @@ def run_step(job: StepJob, sandbox: Sandbox, emit: Emit, cancelled: Event, *, ro
         if job.outputs:
             _copy_outputs(job, root)
         reply = replace(reply, wrote=_written(job, root))
+    folder = Path(job.folder)
     fileset = _product(job) if job.outputs else root.changes()
-    path = Path(job.folder) / "fileset"
-    path.write_bytes(fileset.to_bytes())
+    (folder / "fileset").write_bytes(fileset.to_bytes())
+    reply = replace(reply, fileset=str(folder / "fileset"))
+    if not job.outputs:
+        with root.chain() as whole:
+            (folder / "packages").write_bytes(package_set(whole, sandbox))
+        reply = replace(reply, packages=str(folder / "packages"))
     root.clean()
-    return replace(reply, fileset=str(path))
+    return reply
 
 
 def run_shell(job: StepJob, sandbox: Sandbox, *, rootless: bool) -> int:
