@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,10 @@ from lamella.cli.settings import Settings
 from lamella.clock import SystemClock
 from lamella.commit import replace_file
 from lamella.errors import ConfigError, LamellaError, SandboxError
+from lamella.init.bases import SUITES
 from lamella.init.hosttools import HostSight
 from lamella.init.propose import Asked
+from lamella.init.render import render_proposal
 from lamella.process import which
 
 if TYPE_CHECKING:
@@ -49,37 +53,66 @@ def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_l
     lamella init --no-host            results that other machines may reuse
     lamella init --stdout             only show it
     """
-    from lamella.init.render import render_proposal
-
     settings = command_settings()
     path = folder.resolve() / PROJECT_NAME
     if path.exists() and not (force or stdout):
         raise ConfigError(f"{path} is there already", hint="lamella init --force replaces it, --stdout only shows")
-    proposal = _proposal(folder.resolve(), settings, Asked(use_host))
-    text = render_proposal(proposal)
-    click.echo(text, nl=False)
-    if not stdout:
-        replace_file(path, text.encode(), what="writing lamella.toml")
-        say(f"wrote {path}")
+    asked = Asked(use_host)
+    proposal = _proposal(path.parent, settings, asked)
+    if not (stdout or no_lock):
+        proposal = _write_and_lock(
+            path, proposal, lambda suite: _proposal(path.parent, settings, replace(asked, prefer=suite))
+        )
+    elif not stdout:
+        _write(path, proposal)
+    click.echo(render_proposal(proposal), nl=False)
     for note in proposal.notes:
         say(f"note: {note}")
-    if stdout:
-        return
-    if not no_lock:
-        _lock(path)
-    say("next: lamella plan, then lamella build")
+    if not stdout:
+        say("next: lamella plan, then lamella build")
 
 
-def _lock(path: Path) -> None:
-    """Writes the lock; when that fails, the project file stays and the error says what is left to do."""
+def _write(path: Path, proposal: Proposal) -> None:
+    replace_file(path, render_proposal(proposal).encode(), what="writing lamella.toml")
+    say(f"wrote {path}")
+
+
+def _write_and_lock(path: Path, proposal: Proposal, other: Callable[[str], Proposal]) -> Proposal:
+    """Writes project file and lock; where only a default chose the suite and packages have no wheel for its Python, the
+    older suite is tried and taken when it has more of them.
+    """
+    _write(path, proposal)
+    before = _lock(path)
+    older = next((suite for suite in SUITES if suite not in proposal.suites), "")
+    if not before or not proposal.suites or not older:
+        return proposal
+    kept = {name: (path.parent / name).read_bytes() for name in (PROJECT_NAME, LOCK_NAME)}
+    second = other(older)
+    _write(path, second)
+    after = _lock(path)
+    if len(after) < len(before):
+        fewer = f"{', '.join(sorted(before - after))} would have to be built from source for a newer Python"
+        return replace(second, notes=(*second.notes, fewer))
+    for name, data in kept.items():
+        replace_file(path.parent / name, data, what=f"writing {name}")
+    say(f"{older} has no more wheels: kept the first choice")
+    return proposal
+
+
+def _lock(path: Path) -> frozenset[str]:
+    """Writes the lock; names of packages that have no wheel. When it fails, the project file stays and the error says
+    what is left to do.
+    """
     try:
         with project_session(path) as session:
             _, written = session.write_lock(upgrade=None, say=say)
+            sets = session.lock.python
     except LamellaError:
-        say(f"{path.name} is written, {LOCK_NAME} is not; correct what the message below says, then run: lamella lock")
+        say(f"{path.name} is written, {LOCK_NAME} is not: correct what the message below says, then run: lamella lock")
         raise
     if written:
         say(f"wrote {path.with_name(LOCK_NAME)}")
+    return frozenset(wheel.name for found in sets for wheel in found.wheels if not wheel.filename.endswith(".whl"))
 
 
 def _proposal(folder: Path, settings: Settings, asked: Asked) -> Proposal:

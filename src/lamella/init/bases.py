@@ -22,7 +22,7 @@ from lamella.stacks.node.semver import satisfies
 from lamella.stacks.python.interpreter import DEBIAN_PYTHON, SUITE_GLIBC
 from lamella.stacks.python.pyproject import read_pyproject
 
-__all__ = ["BaseChoice", "Wish", "choose_base", "interpreter_wish"]
+__all__ = ["SUITES", "BaseChoice", "Wish", "choose_base", "interpreter_wish"]
 
 SUITES = ("debian/trixie", "debian/bookworm")
 """Suites that are proposed, the default first."""
