@@ -152,9 +152,9 @@ class Session:
         """The Definition of a selection."""
         return lower(self.parts, selection)
 
-    def plan(self, selection: Selection, options: PlanOptions | None = None) -> Plan:
-        """What a build of a selection would do; changes nothing."""
-        return plan(self.parts, selection, options or PlanOptions(now=self.clock.now()))
+    def plan(self, selection: Selection, options: PlanOptions | None = None, graph: BuildGraph | None = None) -> Plan:
+        """What a build of a selection would do; changes nothing. ``graph`` is its Definition, when there is one."""
+        return plan(self.parts, selection, options or PlanOptions(now=self.clock.now()), graph)
 
     def build(self, selection: Selection, options: BuildOptions, sink: EventSink) -> BuildReport:
         """Builds the selected images, or with a layer in the selection that layer alone."""

@@ -65,7 +65,7 @@ def command(
     graph = session.lower(selection)
     asked = BuildOptions(rebuild=rebuild, no_cache=no_cache, no_cache_filter=no_cache_filter)
     options = PlanOptions(forced_vertices(graph, asked), refresh, session.clock.now())
-    plan = session.plan(selection, options)
+    plan = session.plan(selection, options, graph)
     for text in plan.warnings:
         warn(text)
     if output_format == "json":

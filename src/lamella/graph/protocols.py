@@ -29,6 +29,9 @@ class Tree(Protocol):
     def paths(self, patterns: tuple[str, ...], *, context: str = "") -> tuple[str, ...]:
         """The selected paths, sorted, without reading any file."""
 
+    def links(self, patterns: tuple[str, ...], *, context: str = "") -> dict[str, str]:
+        """The symlinks among the selected paths with their targets, without reading any file."""
+
     def read(self, path: str, *, context: str = "") -> bytes:
         """The bytes of one file (at most 16 MiB); raises ConfigError when it is not there or ignored."""
 

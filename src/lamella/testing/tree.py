@@ -52,6 +52,11 @@ class MemoryTree:
         matches = compile_patterns(patterns)
         return tuple(sorted(path for path in (*tree._files, *tree._links) if matches(path)))
 
+    def links(self, patterns: tuple[str, ...], *, context: str = "") -> dict[str, str]:
+        """The selected symlinks with their targets."""
+        tree = self._of(context)
+        return {path: tree._links[path] for path in tree.paths(patterns) if path in tree._links}
+
     def read(self, path: str, *, context: str = "") -> bytes:
         """The bytes of one file; raises ConfigError when it is not there."""
         tree = self._of(context)

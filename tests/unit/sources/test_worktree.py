@@ -224,3 +224,14 @@ def test_an_unreadable_directory_and_file_are_named(project: Project) -> None:
     project.write("a/b").chmod(0)
     with project.tree() as tree, pytest.raises(ConfigError, match=r"a/b cannot be read: permission denied"):
         tree.digest(("**",))
+
+
+def test_links_are_the_selected_symlinks_with_their_targets(project: Project) -> None:
+    for path in ("a/file", "b/file"):
+        project.write(path)
+    (project.root / "a/link").symlink_to("../b/file")
+    (project.root / "b/other").symlink_to("nowhere")
+    with project.tree() as tree:
+        assert tree.links(("a/**",)) == {"a/link": "../b/file"}
+        assert tree.links(("**",)) == {"a/link": "../b/file", "b/other": "nowhere"}
+        assert tree.links(("**/file",)) == {}

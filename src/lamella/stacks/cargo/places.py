@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-__all__ = ["ancestors", "is_below", "joined", "moved", "relative"]
+__all__ = ["ancestors", "is_below", "joined", "moved", "nested", "relative"]
 
 _FAR_DOWN = "/1/2/3/4/5/6/7/8"
 """A made-up place of the project, so deep that paths which leave the project still have a spelling."""
@@ -37,3 +37,13 @@ def ancestors(directory: str) -> Iterator[str]:
     while directory:
         directory = posixpath.dirname(directory)
         yield directory
+
+
+def nested(paths: Iterable[str], directories: Collection[str]) -> dict[str, list[str]]:
+    """For each of ``directories`` those of ``paths`` that lie in it, itself left out, in the given order."""
+    found: dict[str, list[str]] = {directory: [] for directory in directories}
+    for path in paths:
+        for above in ancestors(path):
+            if above in found:
+                found[above].append(path)
+    return found

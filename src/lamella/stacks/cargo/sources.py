@@ -11,12 +11,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 
-from lamella.graph.fileset import EntryType
 from lamella.graph.protocols import Tree
 from lamella.stacks.cargo.document import MANIFEST
 from lamella.stacks.cargo.lockfile import LOCK
 from lamella.stacks.cargo.package import Package
-from lamella.stacks.cargo.places import is_below
+from lamella.stacks.cargo.places import nested
 from lamella.stacks.cargo.staged import Loaded
 
 __all__ = ["kept_patterns", "package_patterns", "with_linked"]
@@ -52,15 +51,16 @@ def package_patterns(loaded: Loaded, *, products: Iterable[str] = ()) -> tuple[s
     ``products`` are paths where products of other layers will stand; what is left over there on disk is no input.
     """
     workspace = loaded.workspace
-    directories = [package.directory for package in loaded.packages]
+    directories = dict.fromkeys(package.directory for package in loaded.packages)
+    strangers = nested((member for member in _known_members(loaded) if member not in directories), directories)
+    inner = nested(directories, directories)
     found: list[str] = []
     for package in sorted(loaded.packages, key=lambda package: (package.directory.count("/"), package.directory)):
         found += _package(package)
         if package.directory == workspace.directory:
             found += [f"!{posixpath.join(package.directory, name)}" for name in _AROUND]
-        strangers = (m for m in _known_members(loaded) if m not in directories)
-        found += [f"!{m}/**" for m in strangers if m != package.directory and is_below(m, package.directory)]
-        found += [f"{d}/**" for d in directories if d != package.directory and is_below(d, package.directory)]
+        found += [f"!{directory}/**" for directory in strangers[package.directory]]
+        found += [f"{directory}/**" for directory in inner[package.directory]]
     found += [f"!{package.document.path}" for package in loaded.packages]
     found += [f"!{workspace.lock_path}", f"!{workspace.root.path}"]
     found += [f"!{path.strip('/')}/**" for path in products]
@@ -113,8 +113,8 @@ def with_linked(tree: Tree, patterns: tuple[str, ...]) -> tuple[str, ...]:
     """
     found, new = patterns, patterns
     while new:
-        links = [entry for entry in tree.fileset(new) if entry.type is EntryType.SYMLINK]
-        targets = (posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.link)) for entry in links)
+        links = tree.links(new).items()
+        targets = (posixpath.normpath(posixpath.join(posixpath.dirname(path), target)) for path, target in links)
         inside = {path for path in targets if not path.startswith(("/", "..")) and tree.exists(path)}
         new = tuple(sorted(inside - set(found)))
         found = (*found, *new)
