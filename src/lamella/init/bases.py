@@ -30,6 +30,7 @@ SUITES = ("debian/trixie", "debian/bookworm")
 _NUMBERS = {"13": "debian/trixie", "12": "debian/bookworm", "stable": "debian/trixie", "latest": "debian/trixie"}
 _DEBIAN_NODE = {"debian/trixie": "20.19.2", "debian/bookworm": "18.20.4"}
 _UBUNTU_PYTHON = {"20.04": "3.8", "22.04": "3.10", "24.04": "3.12", "focal": "3.8", "jammy": "3.10", "noble": "3.12"}
+_MUSL = re.compile(r"alpine|musl|wolfi|chainguard")
 _ON_DEBIAN = ("debian", "python", "rust", "node", "buildpack-deps", "cc-debian12", "base-debian12", "nodejs20-debian12")
 """Last parts of the names of images that are Debian with something on it, or less of it."""
 
@@ -130,7 +131,7 @@ def _has(suite: str, language: str) -> str:
 
 def _language_image(base: str, wish: Wish) -> str:
     """The Dockerfile's own image where it is one of the language's, else the newest slim one that the wish allows."""
-    if re.match(rf"(?:.*/)?{wish.language or '-'}:\d", base):
+    if re.match(rf"(?:.*/)?{wish.language or '-'}:\d", base) and not _MUSL.search(base):
         return base
     if wish.language == "python":
         minors = (f"3.{minor}" for minor in range(_NEWEST_PYTHON, _OLDEST_PYTHON, -1))
@@ -151,7 +152,7 @@ def _usual(base: str, wish: Wish) -> _Usual:
     name, tag = reference.repository.rpartition("/")[2], reference.tag
     if base == "scratch" or "distroless/static" in base:
         return _Usual(note=f"the Dockerfile ends on {base}, which has no C library; here the image stands on Debian")
-    if re.search(r"alpine|musl|wolfi|chainguard", base):
+    if _MUSL.search(base):
         return _Usual(
             note=f"the Dockerfile ends on {base}; here programs are linked to glibc, so the image stands on Debian"
         )

@@ -1,0 +1,135 @@
+"""What is taken over of Dockerfiles and compose files, and what is said instead."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from lamella.errors import ConfigError
+from lamella.init.render import render_proposal
+from lamella.init.values import Line, Proposal, Table
+from tests.unit.init.kinds import FASTAPI, KINDS, RUST, SERVER, below, bun_package, cargo_lock, cargo_package
+from tests.unit.init.proposals import BARE, first_plan, proposal
+
+REQUIREMENTS = {"requirements.txt": "fastapi\nuvicorn\n", "app/__init__.py": "", "app/main.py": FASTAPI}
+
+
+def document(files: dict[str, str], *notes: str) -> dict[str, Any]:
+    """The proposal's file as values; each of ``notes`` must be part of one that is said."""
+    found = proposal(files)
+    text = render_proposal(found)
+    first_plan(text, files)
+    for note in notes:
+        assert any(note in said for said in found.notes), found.notes
+    return tomllib.loads(text)
+
+
+def image(files: dict[str, str], *notes: str) -> dict[str, Any]:
+    (found,) = document(files, *notes)["image"].values()
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ('CMD ["uvicorn", "app.main:app", "--port", "80"]', ["/opt/venv/bin/uvicorn", "app.main:app", "--port", "80"]),
+        ("CMD uvicorn app.main:app --port 80", ["/opt/venv/bin/uvicorn", "app.main:app", "--port", "80"]),
+        ('CMD ["poetry", "run", "uvicorn", "app.main:app"]', ["/opt/venv/bin/uvicorn", "app.main:app"]),
+        ('ENTRYPOINT ["tini", "--", "python", "-m", "app"]', ["/opt/venv/bin/python", "-m", "app"]),
+        ('CMD ["python", "/code/app/main.py"]', ["/opt/venv/bin/python", "/app/app/main.py"]),
+    ],
+)
+def test_how_a_python_service_is_started(command: str, expected: list[str]) -> None:
+    assert (
+        image({**REQUIREMENTS, "Dockerfile": f"FROM python:3.13\nWORKDIR /code\n{command}\n"})["entrypoint"] == expected
+    )
+
+
+def test_a_start_script_is_named_and_not_taken() -> None:
+    found = image(
+        {**REQUIREMENTS, "Dockerfile": 'FROM python:3.13\nENTRYPOINT ["/start.sh"]\n'},
+        "starts /start.sh: what that script",
+    )
+    assert found["entrypoint"][0] == "/opt/venv/bin/uvicorn"
+
+
+def test_the_port_of_the_command_is_exposed() -> None:
+    docker = 'FROM python:3.13\nCMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8123"]\n'
+    assert image({**REQUIREMENTS, "Dockerfile": docker})["expose"] == [8123]
+
+
+def test_root_is_not_taken_over() -> None:
+    assert image({**REQUIREMENTS, "Dockerfile": "FROM python:3.13\nUSER root\n"})["user"] == "app"
+    assert image({**REQUIREMENTS, "Dockerfile": "FROM python:3.13\nUSER web:web\n"})["user"] == "web"
+
+
+def test_secrets_are_named_and_left_out() -> None:
+    docker = "FROM python:3.13\nENV API_TOKEN=abc DATABASE_URL=postgres://u:p@h/d MODE=x{y}\n"
+    found = image({**REQUIREMENTS, "Dockerfile": docker}, "sets API_TOKEN, DATABASE_URL, which may be secret")
+    assert found["env"] == {"PYTHONUNBUFFERED": "1", "MODE": "x{{y}}"}
+
+
+def test_compose_ports_environment_and_volumes() -> None:
+    compose = (
+        "services:\n  web:\n    build: .\n    ports: ['9000:8000']\n"
+        "    environment: {MODE: prod, DB_PASSWORD: x, KEY_FILE:}\n"
+        "    volumes: ['./app:/app/app', 'data:/data']\n"
+    )
+    found = image({**REQUIREMENTS, "compose.yaml": compose}, "gives web DB_PASSWORD, KEY_FILE")
+    assert found["run"] == {"ports": ["9000:8000"], "volumes": ["data:/data"], "env": {"MODE": "prod"}}
+    assert found["dirs"] == {"/data": "app"}
+
+
+def test_each_server_gets_its_own_dockerfile() -> None:
+    files = dict(KINDS["rust-workspace"])
+    found = document(
+        {
+            **{name: str(text) for name, text in files.items()},
+            "crates/api/Dockerfile": 'FROM debian:bookworm\nEXPOSE 81\nCMD ["shop-api"]\n',
+            "docker/worker.Dockerfile": 'FROM debian:bookworm\nEXPOSE 82\nENTRYPOINT ["/x/shop-worker"]\n',
+        }
+    )
+    assert {name: table["expose"] for name, table in found["image"].items()} == {"shop-api": [81], "shop-worker": [82]}
+
+
+def test_a_dockerfile_of_another_stack_is_not_taken() -> None:
+    assert image({**RUST, "Dockerfile": 'FROM python:3.13\nEXPOSE 5\nCMD ["uvicorn", "a:b"]\n'})["expose"] == [8080]
+
+
+def test_a_broken_compose_file_is_said_and_not_in_the_way() -> None:
+    image({**REQUIREMENTS, "compose.yaml": "services:\n  a: }\n"}, "compose.yaml:2:6: not YAML")
+
+
+def test_nothing_recognised_says_what_is_there() -> None:
+    with pytest.raises(ConfigError, match="no Cargo workspace, Python or JavaScript project") as caught:
+        proposal({"package.json": "{}", "yarn.lock": ""})
+    assert len(caught.value.details) == 2
+
+
+def test_layers_of_several_projects_have_names_of_their_own() -> None:
+    files = {
+        **below("a", {"Cargo.toml": cargo_package("one"), "Cargo.lock": cargo_lock("one"), "src/main.rs": SERVER}),
+        **below("b", {"Cargo.toml": cargo_package("two"), "Cargo.lock": cargo_lock("two"), "src/main.rs": SERVER}),
+        **below("c", bun_package("app", {"build": "vite build"})),
+    }
+    found = document(files)
+    assert set(found["layer"]) == {"host", "base", "app", "two", "c", "c-nginx", "c-files"}
+    assert len(found["image"]) == 3
+
+
+def test_names_and_reasons_cannot_break_the_file() -> None:
+    odd = 'line\nbreak = "x" \u202e # [table]'
+    text = render_proposal(
+        Proposal(
+            Table("project", (Line("schema = 1"), Line('name = "x"', (odd, odd)))), (Table("layer.a", (), (odd,)),)
+        )
+    )
+    assert tomllib.loads(text) == {"project": {"schema": 1, "name": "x"}, "layer": {"a": {}}}
+    assert "\u202e" not in text
+
+
+def test_a_bare_machine_says_why_it_takes_other_toolchains() -> None:
+    assert "cargo steps install their own toolchain: cargo, rustc, cc are not on PATH" in proposal(RUST, BARE).notes
