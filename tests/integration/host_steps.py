@@ -43,6 +43,10 @@ class HostSteps:
         assert len(keys) == 1, name
         return self._made(keys[0])
 
+    def sources(self, product: Path) -> Path:
+        """Where the step that made a product saw its sources."""
+        return self.work / f"root-{product.name}" / "lamella/src"
+
     def _made(self, key: str) -> Path:
         if key not in self.done:
             folder = self.work / f"product-{len(self.done)}"
@@ -105,14 +109,17 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     path.chmod(mode)
 
 
-def listing(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, str]:
-    """Path to what is there: ``-> target`` of a link, digest with the executable bit of a file."""
+def listing(folder: Path, *, without: tuple[str, ...] = (), place: Path | None = None) -> dict[str, str]:
+    """Path to what is there: ``-> target`` of a link, digest with the executable bit of a file.
+
+    Some installers write where they are into programs; ``place`` is taken out of file contents.
+    """
     import hashlib
 
     found = {}
-    for place, folders, names in os.walk(folder):
-        for name in [*names, *(item for item in folders if (Path(place) / item).is_symlink())]:
-            path = Path(place) / name
+    for parent, folders, names in os.walk(folder):
+        for name in [*names, *(item for item in folders if (Path(parent) / item).is_symlink())]:
+            path = Path(parent) / name
             relative = str(path.relative_to(folder))
             if relative in without:
                 continue
@@ -120,5 +127,6 @@ def listing(folder: Path, *, without: tuple[str, ...] = ()) -> dict[str, str]:
                 found[relative] = f"-> {path.readlink()}"
             else:
                 executable = "x" if path.stat().st_mode & 0o100 else "-"
-                found[relative] = f"{executable} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+                data = path.read_bytes().replace(str(place or folder).encode(), b"")
+                found[relative] = f"{executable} {hashlib.sha256(data).hexdigest()}"
     return found

@@ -122,8 +122,8 @@ def test_a_skeleton_install_makes_the_tree_of_the_real_installer(tool: str, tmp_
     steps = HostSteps(lower(given), MemoryTree(files), tmp_path / "ours", (programs,))
     product = steps.product("ui:deps")
     for folder in ("", "ui/", "libs/lib/", "vendored/"):
-        expected = listing(real / f"{folder}node_modules", without=RESIDUE)
-        made = listing(product / f"{folder}node_modules", without=RESIDUE)
+        expected = listing(real / f"{folder}node_modules", without=RESIDUE, place=real)
+        made = listing(product / f"{folder}node_modules", without=RESIDUE, place=steps.sources(product))
         copied = {path for path in {*expected, *made} if "/vend/" in path or path.startswith("vend/")}
         assert {k: v for k, v in made.items() if k not in copied} == {
             k: v for k, v in expected.items() if k not in copied
@@ -205,3 +205,30 @@ def test_a_service_carries_production_packages_and_starts(tmp_path: Path, progra
     assert not (image / "node_modules/left-pad").exists()
     start = [word.replace("/app", str(image)) for word in outcome.lowered.entrypoints[0]]
     assert subprocess.run(start, capture_output=True, text=True, check=True, timeout=60).stdout == "true\n"
+
+
+def test_a_service_that_is_built_carries_what_the_build_made(tmp_path: Path, programs: str) -> None:
+    manifest = {
+        "name": "api",
+        "version": "1.0.0",
+        "scripts": {"build": "node make.js", "start": "node dist/server.js"},
+        "dependencies": {"is-odd": "3.0.1"},
+        "devDependencies": {"left-pad": "1.3.0"},
+    }
+    maker = "const fs = require('fs'); require('left-pad'); fs.mkdirSync('dist');"
+    server = "console.log(require('is-odd')(2))"
+    files: Files = {
+        "package.json": json.dumps(manifest),
+        "make.js": f"{maker} fs.writeFileSync('dist/server.js', {json.dumps(server)});",
+    }
+    written(files, tmp_path / "lock")
+    run(INSTALL["npm"], tmp_path / "lock", programs)
+    files["package-lock.json"] = (tmp_path / "lock/package-lock.json").read_bytes()
+    outcome = lower(Given(NodeStack(), files, LayerSpec("app", NodeSpec(script="build", output="."), to="/app")))
+    steps = HostSteps(outcome, MemoryTree(files), tmp_path / "ours", (programs,))
+    image = tmp_path / "image"
+    for name in ("app:production deps", "app"):
+        shutil.copytree(steps.product(name), image, symlinks=True, dirs_exist_ok=True)
+    assert not (image / "node_modules/left-pad").exists()
+    start = [word.replace("/app", str(image)) for word in outcome.lowered.entrypoints[0]]
+    assert subprocess.run(start, capture_output=True, text=True, check=True, timeout=60).stdout == "false\n"

@@ -226,8 +226,8 @@ ERRORS: list[tuple[str, str, Modification, str, str]] = [
     (
         "an unknown script",
         "npm",
-        lambda given: given.with_spec(NodeSpec(dir="ui", script="biuld")),
-        "no script 'biuld'",
+        lambda given: given.with_spec(NodeSpec(dir="ui", script="nope")),
+        "no script 'nope'",
         "it has: build, lint",
     ),
     ("no manifest", "npm", lambda given: given.with_spec(NodeSpec(dir="uj")), "uj/package.json is not there", ""),
