@@ -17,7 +17,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # command=package, each looked up by the command
 demo_components=(bwrap=bubblewrap mmdebstrap=mmdebstrap newuidmap=uidmap git=git update-ca-certificates=ca-certificates)
-test_components=(ip=iproute2 skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry)
+test_components=(strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs curl=curl ip=iproute2 skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry)
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 

@@ -57,7 +57,7 @@ def examine(doctor: Doctor) -> tuple[Finding, ...]:
     return tuple(finding for check in checks for finding in check(doctor))
 
 
-def _python(doctor: Doctor) -> Iterator[Finding]:
+def _python(_doctor: Doctor) -> Iterator[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
     yield Finding("python", "ok", f"{version} at {sys.executable}")
 
@@ -120,7 +120,7 @@ def _disk(doctor: Doctor) -> Iterator[Finding]:
 
 
 def _uv(doctor: Doctor) -> Iterator[Finding]:
-    """uv comes as a wheel with Lamella; a broken installation shows here."""
+    """Uv comes as a wheel with Lamella; a broken installation shows here."""
     try:
         from uv import find_uv_bin
 

@@ -161,9 +161,7 @@ class FakeEngine:
             if source is not None:
                 self._lookup.filesets[source.digest] = source
                 filesets[results[edge.vertex].tree] = source.digest
-        record = Record(
-            key, name, request.project, parts, result, "1.000", self._now, filesets=FrozenMap(filesets)
-        )
+        record = Record(key, name, request.project, parts, result, "1.000", self._now, filesets=FrozenMap(filesets))
         self._lookup.records.pop(key, None)
         self._lookup.records[key] = record
         return record

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from lamella.build.parts import Parts, Selection, lower, plan
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.testing.clock import FixedClock
 from lamella.engines.base import SolveOptions, SolveRequest
 from lamella.graph.events import NullSink
 from lamella.planning.plan import Plan, PlanOptions
@@ -19,6 +18,7 @@ from lamella.project.load import parse_project
 from lamella.project.lock import EMPTY_LOCK, Lock
 from lamella.project.template import TemplateFacts
 from lamella.stacks.table import StackTable
+from lamella.testing.clock import FixedClock
 from lamella.testing.engine import FakeEngine, FakeHost, MemoryLookup
 from lamella.testing.tree import MemoryTree
 

@@ -1,6 +1,5 @@
 """Small trees for the five schema examples: just enough files for every layer to be lowered."""
 
-
 from __future__ import annotations
 
 from tests.unit.planning.project_mixed import PACKAGE_LOCK
