@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 from lamella.engines.local.bubblewrap import PROC_MASKS, BubblewrapCall, ProcMasks, bubblewrap_argv
@@ -244,11 +243,3 @@ class _Complaint:
             text = line.removeprefix(_COMPLAINT).decode("utf-8", "replace")
             raise SandboxError(f"the sandbox cannot be set up: {text}", hint="`lamella doctor` says what is missing")
         return Ended(status)
-
-
-def read_text(path: str) -> str:
-    """A small file of the host as text; empty when it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
