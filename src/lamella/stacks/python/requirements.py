@@ -199,6 +199,13 @@ class _Reader:
             raise ValueError(f"{value} lies outside the project")
         return joined
 
+    def _folder(self, path: str, value: str) -> str:
+        """A folder named in a file: pip reads it from where it is started, the project's root; else beside the file."""
+        from_root = posixpath.normpath(value)
+        if not from_root.startswith(("/", "..")) and self.tree.exists(posixpath.join(from_root, "pyproject.toml")):
+            return from_root
+        return self._beside(path, value)
+
     def _requirement(self, text: str, path: str, number: int) -> RequirementLine:
         hashes = tuple(sorted(f"{name}:{digits.lower()}" for name, digits in _HASH.findall(f" {text}")))
         bare = _HASH.sub("", f" {text}").strip()
@@ -216,7 +223,7 @@ class _Reader:
         folder, bracket, extras = text.removeprefix("file:").partition("[")
         if folder.endswith((".whl", ".gz", ".zip")):
             raise ValueError(f"{folder}: archives of the project are not supported; name the folder or an index")
-        local = posixpath.normpath(self._beside(path, folder.strip()))
+        local = self._folder(path, folder.strip())
         names = tuple(sorted(canonicalize_name(e.strip()) for e in extras.rstrip("] ").split(","))) if bracket else ()
         return RequirementLine("", "", local=local, extras=names, file=path, line=number)
 

@@ -53,6 +53,13 @@ def test_hashes_comments_and_continuations_are_read_as_pip_does() -> None:
     assert [line.name for line in lines] == ["webframe", "http-tool", "thing"]
 
 
+@pytest.mark.parametrize(("line", "folder"), [("-e ./libs/a", "libs/a"), ("-e ../libs/b[x]", "libs/b"), ("./c", "r/c")])
+def test_a_folder_is_looked_for_from_the_root_and_then_beside_the_file(line: str, folder: str) -> None:
+    tree = MemoryTree({"r/in.txt": line, **{f"{name}/pyproject.toml": "" for name in ("libs/a", "libs/b", "r/c")}})
+    (found,) = read_requirements(tree, ("r/in.txt",)).lines
+    assert found.local == folder
+
+
 PYLOCK = f"""\
 lock-version = "1.0"
 created-by = "test"
