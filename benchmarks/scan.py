@@ -64,7 +64,7 @@ def make_tree(root: Path, files: int) -> None:
 
 
 def git(root: Path, *args: str) -> None:
-    identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.org"]
+    identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "gc.auto=0"]
     subprocess.run(["git", *identity, *args], cwd=root, check=True, stdout=subprocess.DEVNULL)
 
 

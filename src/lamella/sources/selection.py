@@ -146,8 +146,8 @@ class Selector:
 
     def leads(self, directory: str) -> list[str] | None:
         """Names in ``directory`` that the globs lead to; None when any name may be selected."""
-        if self._at(directory):
-            return None
+        if any(rule.wanted for rule, _ in self._at(directory)):
+            return None  # globs that only take away lead nowhere
         below = self._below.get(directory)
         return list(below.names) if below is not None else []
 
