@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from lamella.api.options import SessionOptions, open_store
+from lamella.canonical import FrozenMap
 from lamella.engines.local.runner import LocalRunner
 from lamella.engines.local.values import RunnerSettings
+from lamella.process import base_env
 from lamella.store.store import Store
 
 __all__ = ["make_runner", "probe_sandbox"]
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+"""What commands that have the network get of the caller's environment; in no key."""
 
 
 def make_runner(store: Store, options: SessionOptions, memory: int = 0) -> LocalRunner:
     """A runner over a store; ``memory`` in bytes bounds each step, 0 is no bound. Its helper starts when needed."""
     settings = RunnerSettings(
         env=options.environ,
+        step_env=FrozenMap(base_env(options.environ, _PROXIES)),
         ca_bundle=options.ca_bundle,
         memory=memory,
         snapshot_mirror=options.snapshot_mirror,
