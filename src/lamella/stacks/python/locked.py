@@ -11,19 +11,17 @@ from collections.abc import Iterable
 from packaging.utils import canonicalize_name
 
 from lamella.project.spec import PythonSpec
-from lamella.sources.wheel_request import ResolveRequest
 from lamella.sources.wheel_tags import Target
 from lamella.stacks.base import LowerContext, layer_error
-from lamella.stacks.python.interpreter import find_interpreter
 from lamella.stacks.python.pylock import select_pylock
 from lamella.stacks.python.pyproject import Pyproject, read_pyproject, read_toml_table
 from lamella.stacks.python.request import LAMELLA_LOCK, UnlockedSetError, answered, resolve_request
 from lamella.stacks.python.resolved import LockedPackage, Selection, SourceBuild, choose
 from lamella.stacks.python.stale import check_coverage, check_uv_metadata
 from lamella.stacks.python.uvlock import UvLock, Wanted, read_uv_lock
-from lamella.stacks.python.wishes import Wishes, read_wishes
+from lamella.stacks.python.wishes import Wishes
 
-__all__ = ["UnlockedSetError", "locked_selection", "request_of"]
+__all__ = ["UnlockedSetError", "locked_selection"]
 
 
 def locked_selection(context: LowerContext, spec: PythonSpec, wishes: Wishes, target: Target) -> tuple[Selection, str]:
@@ -145,16 +143,3 @@ def _selected(context: LowerContext, packages: tuple[LockedPackage, ...], wishes
         SourceBuild(b.name, "" if b.folder else b.version, b.folder, b.direct, b.sdist) for b in chosen.builds
     )
     return Selection(chosen.wheels, (*builds, *own), chosen.notes)
-
-
-def request_of(context: LowerContext) -> ResolveRequest | None:
-    """The resolver's question for a layer; None when a lock file of the project answers it, or nothing is asked."""
-    spec = context.layer.spec
-    if not isinstance(spec, PythonSpec):
-        return None
-    wishes = read_wishes(context, spec)
-    name = posixpath.basename(_lock_path(context, spec, wishes))
-    if name == "uv.lock" or name.startswith("pylock."):
-        return None
-    request = resolve_request(context, spec, wishes, find_interpreter(context, spec, wishes.project).target)
-    return request if request.requirements else None

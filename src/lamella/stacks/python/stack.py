@@ -8,7 +8,6 @@ from __future__ import annotations
 from lamella.errors import InternalError
 from lamella.graph.protocols import Tree
 from lamella.project.spec import PythonSpec
-from lamella.sources.wheel_request import ResolveRequest
 from lamella.stacks.base import Detection, LowerContext, Lowered, Observation, StepOutputs
 
 __all__ = ["PythonStack"]
@@ -29,12 +28,6 @@ class PythonStack:
         if not isinstance(context.layer.spec, PythonSpec):
             raise InternalError(f"layer {context.layer.name!r} is not a Python layer")
         return lower_layer(context, context.layer.spec)
-
-    def request(self, context: LowerContext) -> ResolveRequest | None:
-        """What ``lamella lock`` must resolve for the layer; None when a lock file of the project has it already."""
-        from lamella.stacks.python.locked import request_of
-
-        return request_of(context)
 
     def observe(self, outputs: StepOutputs) -> Observation:
         """Whether a build step made the promised wheels."""
