@@ -4,54 +4,147 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from pathlib import Path
 
 import click
 
 from lamella.cli.messages import paint, say
 from lamella.cli.options import format_option
 from lamella.cli.report import table
-from lamella.cli.session import command_settings
+from lamella.cli.session import command_settings, session_options
 from lamella.cli.settings import Settings
-from lamella.doctor import Finding, examine
-from lamella.doctor.checks import Doctor
+from lamella.doctor import Doctor, Finding, Repair, examine, repair_of
 from lamella.errors import SandboxError
+from lamella.process import run, which
 
 __all__ = ["command"]
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "error": ("ERROR", "red")}
+_SHOWN_TOOLS = ("cargo", "rustc", "cc", "node", "npm", "bun", "pnpm", "python", "uv")
 
 
 @click.command("doctor")
-@click.option("--fix", is_flag=True, help="Install what is missing (needs root or sudo).")
+@click.option("--fix", is_flag=True, help="Install and set up what is missing (as root, or with sudo).")
 @format_option
 def command(fix: bool, output_format: str) -> int:
-    """Check whether this host can build: programs, sandbox, disk; repair what can be.
+    """Check whether this host can build: programs, ids, sandbox, disk, store, certificates, credentials.
 
-    Exits 8 when something is missing that builds need.
+    Nothing is changed without --fix. Exits 8 when something is missing that builds need.
+
+    \b
+    lamella doctor                    look
+    lamella doctor --fix              install missing packages, give the user ids to map
     """
     settings = command_settings()
-    findings = examine(_doctor(settings))
-    packages = tuple(p for item in findings if item.fix for p in item.fix.packages)
-    if fix and packages:
-        _install(packages, settings)
-        findings = examine(_doctor(settings))
+    doctor = _doctor(settings)
+    findings = examine(doctor)
+    repair = repair_of(findings)
+    if fix and repair.argvs:
+        _do(repair, settings)
+        findings = examine(doctor)
     if output_format == "json":
-        rows = [
-            {"name": f.name, "state": f.state, "text": f.text, "fix": f.fix.words if f.fix else ""} for f in findings
-        ]
-        click.echo(json.dumps({"findings": rows}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_json(findings), indent=2, ensure_ascii=False))
     else:
         for line in _lines(findings):
             click.echo(line)
-    broken = [item for item in findings if item.state == "error"]
-    return SandboxError.exit_code if broken else 0
+        _say_verdict(findings, repair, fixed=fix)
+    return SandboxError.exit_code if any(item.state == "error" for item in findings) else 0
+
+
+def _say_verdict(findings: tuple[Finding, ...], repair: Repair, *, fixed: bool) -> None:
+    counts = {state: sum(item.state == state for item in findings) for state in ("error", "warning")}
+    if not any(counts.values()):
+        say("this host can build")
+    elif not counts["error"]:
+        say(f"this host can build; {counts['warning']} of the checks warn")
+    else:
+        say(f"this host cannot build yet: {counts['error']} of the checks failed")
+    if repair.argvs and not fixed:
+        say("lamella doctor --fix would run, as root:")
+        for argv in repair.argvs:
+            say(f"  {' '.join(argv)}")
+
+
+def _json(findings: tuple[Finding, ...]) -> dict[str, object]:
+    rows = [
+        {
+            "name": item.name,
+            "state": item.state,
+            "text": item.text,
+            "fix": item.fix.words if item.fix else "",
+            "fixable": bool(item.fix and item.fix.can_be_done),
+        }
+        for item in findings
+    ]
+    return {"format": 1, "ok": all(item.state != "error" for item in findings), "findings": rows}
 
 
 def _doctor(settings: Settings) -> Doctor:
     from lamella.api.sandbox import probe_sandbox
-    from lamella.cli.session import session_options
+    from lamella.host.probes import os_release
 
-    return Doctor(settings.store, settings.environ, lambda: probe_sandbox(session_options(settings)))
+    options = session_options(settings)
+    return Doctor(
+        store=settings.store,
+        environ=settings.environ,
+        find=lambda name: which(name, settings.environ),
+        uid=os.geteuid() if hasattr(os, "geteuid") else 1,
+        user=_user() if hasattr(os, "geteuid") else "",
+        linux=sys.platform.startswith("linux"),
+        release=os_release(),
+        ca_bundle=settings.ca_bundle,
+        docker_config=settings.docker_config,
+        open_store=lambda: _store(settings),
+        probe=lambda: probe_sandbox(options),
+        tools=lambda: _tools(settings),
+        project=_project,
+    )
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a number without a name, as in containers
+        return str(os.geteuid())
+
+
+def _store(settings: Settings) -> str:
+    from lamella.api.options import open_store
+
+    with open_store(session_options(settings)):
+        return str(settings.store)
+
+
+def _tools(settings: Settings) -> str:
+    """Names and versions of tools for ``host = true``, the short way."""
+    from lamella.api.host import LocalHost
+
+    parts = LocalHost(settings.environ).tools().parts
+    toolchains = [name.removeprefix("rustc ") for name in parts if name.startswith("rustc ")]
+    shown = [name for name in _SHOWN_TOOLS if name in parts and not (name == "rustc" and toolchains)]
+    found = [f"{name} {_version(parts[name])}".strip() for name in shown]
+    return ", ".join(found) + (f"; Rust toolchains {', '.join(toolchains)}" if toolchains else "")
+
+
+def _version(text: str) -> str:
+    """The first word of a version's text that holds a digit."""
+    words = text.partition("\n")[0].replace(",", " ").split()
+    return next((word.strip("()") for word in words if any(char.isdigit() for char in word) and "." in word), "")
+
+
+def _project() -> str:
+    from lamella.api.files import PROJECT_NAME, find_project_file, read_project_bytes
+    from lamella.project.load import parse_project
+
+    here = Path.cwd()
+    if not any((folder / PROJECT_NAME).is_file() for folder in (here, *here.parents)):
+        return ""
+    path = find_project_file(None, here)
+    project = parse_project(read_project_bytes(path), file=str(path))
+    return f"{path}, layers: {len(project.layers)}, images: {len(project.images)}"
 
 
 def _lines(findings: tuple[Finding, ...]) -> list[str]:
@@ -65,20 +158,23 @@ def _lines(findings: tuple[Finding, ...]) -> list[str]:
     return lines
 
 
-def _install(packages: tuple[str, ...], settings: Settings) -> None:
-    """Installs Debian packages, through sudo when not root."""
-    from lamella.process import run, which
-
-    if which("apt-get", settings.environ) is None:
-        raise SandboxError(
-            f"cannot install {', '.join(packages)}: this system has no apt-get", hint="install them with its own tool"
-        )
-    sudo = [] if os.geteuid() == 0 else ["sudo"]
-    if sudo and which("sudo", settings.environ) is None:
-        raise SandboxError(
-            f"cannot install {', '.join(packages)} without root or sudo", hint="become root and run again"
-        )
+def _do(repair: Repair, settings: Settings) -> None:
+    """Runs the repairs, through sudo when not root. Raises SandboxError with the commands when that cannot be."""
+    pasted = tuple(f"sudo {' '.join(argv)}" for argv in repair.argvs)
+    if repair.packages and which("apt-get", settings.environ) is None:
+        names = ", ".join(repair.packages)
+        raise SandboxError(f"this system has no apt-get to install {names}", hint="install them with its own tool")
+    front: tuple[str, ...] = ()
+    if os.geteuid() != 0:
+        front = ("sudo", "-n")
+        sudo = which("sudo", settings.environ)
+        if sudo is None or run((sudo, "-n", "true"), env=settings.environ, check=False, timeout=20).code != 0:
+            raise SandboxError(
+                "repairs need root, and sudo does not work without a password",
+                hint="run these yourself",
+                details=pasted,
+            )
     env = {**settings.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    say(f"installing {', '.join(packages)}")
-    run([*sudo, "apt-get", "update", "-q"], env=env, timeout=600)
-    run([*sudo, "apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], env=env, timeout=1200)
+    for argv in repair.argvs:
+        say(" ".join((*front, *argv)))
+        run((*front, *argv), env=env, timeout=1800, error=SandboxError, hint="correct what it says and run it again")
