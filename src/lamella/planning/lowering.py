@@ -226,7 +226,8 @@ class _CellLowering:
             Input(placement.vertex, selection, "product"),
             Input(chain.vertex, FactsOf(facts or (placement.target,), (placement.owner,)), "base facts"),
         )
-        info = VertexInfo(f"{name} -> {placement.target}", name, local=self.builder[placement.vertex].info.local)
+        label = placement.name if placement.name.startswith(f"{name}:") else name  # one of several of a layer
+        info = VertexInfo(f"{label} -> {placement.target}", name, local=self.builder[placement.vertex].info.local)
         return self.builder.add(Vertex(op, edges, ANY, ANY, info))
 
     def _config_parts(self, image: ImageSpec, chain: Rootfs) -> list[ImagePart]:
