@@ -81,17 +81,14 @@ class Census:
 def witness(path: str) -> tuple[int | str, ...]:
     """The state of a file that something depends on: stat row and last 32 bytes (an index ends in its own digest)."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return ()
+        with open(path, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            file.seek(max(0, found.st_size - 32))
+            return (*stat_row(found), file.read(32).hex())
     except OSError:
         return ()
-    try:
-        found = os.fstat(fd)
-        tail = os.pread(fd, 32, max(0, found.st_size - 32)) if stat.S_ISREG(found.st_mode) else b""
-    except OSError:
-        return ()
-    finally:
-        os.close(fd)
-    return (*stat_row(found), tail.hex())
 
 
 def take_census(root: Path, cuts: Cuts, git: Git, declared: tuple[str, ...], now: int) -> Census:

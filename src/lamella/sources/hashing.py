@@ -27,7 +27,9 @@ SETTLED_SECONDS = 2
 StatRow = tuple[int, int, int, int, int, int]
 """device, inode, size in bytes, mtime_ns, ctime_ns, st_mode of one object."""
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)  # planning runs where some of them are unknown
 _TRIES = 4
 _PAUSE = 0.05
 _WHOLE = 1 << 20

@@ -15,12 +15,13 @@ import base64
 import gzip
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from lamella.canonical import digest_bytes
@@ -96,6 +97,8 @@ class MemoryRegistry:
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.files: dict[str, bytes] = {}
         self.user, self.password, self.tokens, self.realm = user, password, tokens, realm
+        self.connections = 0
+        """How many were opened."""
         self.issued: list[str] = []
         """Tokens that are valid; a test may clear the list to let them expire."""
         self._faults: list[tuple[Fault, int]] = []
@@ -260,6 +263,10 @@ def _ranged(data: bytes, seen: Seen) -> _Answer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     registry: MemoryRegistry
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        self.registry.connections += 1
+        return super().get_request()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news."""

@@ -29,6 +29,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_LIMIT = 5
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CHUNK = 1 << 16
+_ERROR_BODY = 1 << 14
 
 Headers = Mapping[str, str]
 
@@ -80,16 +81,20 @@ class Opened:
         return b"".join(parts)
 
     def response(self) -> Response:
-        """An error answer with the start of its body, however much comes."""
+        """An error answer with the start of its body, however much comes; a short one is read to its end, so that
+        the connection can be used again.
+        """
         body = b""
         with suppress(RegistryError):
-            body = next(self.chunks(), b"")[:4096]
-        return Response(self.status, self.headers, body, self.url)
+            for data in self.chunks():
+                body += data
+                if len(body) > _ERROR_BODY:
+                    break
+        return Response(self.status, self.headers, body[:_ERROR_BODY], self.url)
 
     def close(self) -> None:
-        """Gives the connection back, or closes it when the body was not read."""
+        """Closes the connection unless the body was read to its end; then it is in the pool again already."""
         self._response.close()
-        self._response.release_conn()
 
 
 class FinalError(RegistryError):

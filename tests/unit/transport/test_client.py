@@ -62,6 +62,15 @@ def test_one_deadline_holds_for_all_tries(server: MemoryRegistry, fake_time: Fak
     assert fake_time.slept == [40.0, 40.0]
 
 
+def test_a_connection_is_used_again_after_answers_and_refusals(server: MemoryRegistry, client: Client) -> None:
+    url = server.put_file("/f", b"x" * 100_000)
+    server.script(Fault("/f", times=2, status=503, body=b"wait"), Fault("/f", status=401, body=b"who?"))
+    for _ in range(3):
+        client.request("GET", url)
+    assert len(server.requests) == 5
+    assert server.connections == 1
+
+
 def test_other_refusals_are_answers(server: MemoryRegistry, client: Client) -> None:
     answer = client.request("GET", f"{server.url}/absent")
     assert answer.status == 404
