@@ -1,15 +1,12 @@
-"""Finds and reads the files of a project."""
+"""Finds and reads the files of a project, as bytes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lamella.errors import ConfigError
-from lamella.project.lock import EMPTY_LOCK, Lock, parse_lock
-from lamella.project.projectfile import ProjectFile
-from lamella.project.toml import Node
 
-__all__ = ["LOCK_NAME", "PROJECT_NAME", "declared_patterns", "find_project_file", "read_lock", "read_project_bytes"]
+__all__ = ["LOCK_NAME", "PROJECT_NAME", "find_project_file", "read_file_bytes", "read_project_bytes"]
 
 PROJECT_NAME = "lamella.toml"
 LOCK_NAME = "lamella.lock"
@@ -39,42 +36,11 @@ def read_project_bytes(path: Path) -> bytes:
         raise ConfigError(f"project file {path} cannot be read: {error.strerror}") from error
 
 
-def read_lock(root: Path) -> Lock:
-    """The lock beside a project file; an absent one is empty."""
-    path = root / LOCK_NAME
+def read_file_bytes(path: Path) -> bytes | None:
+    """The bytes of a file that need not be there; raises ConfigError."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        return EMPTY_LOCK
+        return None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    return parse_lock(data, file=LOCK_NAME)
-
-
-def declared_patterns(project: ProjectFile) -> tuple[str, ...]:
-    """What layers name on purpose, so that it counts although git ignores it: ``inputs``, and files by name.
-
-    Templates and ``when`` are not resolved: a pattern that holds a variable declares nothing.
-    """
-    found: list[str] = []
-    for layer in project.layers.values():
-        _collect(layer, found)
-    return tuple(dict.fromkeys(text for text in found if "{" not in text))
-
-
-def _collect(node: Node, found: list[str]) -> None:
-    if not hasattr(node.value, "items"):
-        return
-    for key, item in node.value.items():
-        if key == "inputs" and isinstance(item.value, tuple):
-            found.extend(entry.value for entry in item.value if isinstance(entry.value, str))
-        elif key == "file" and isinstance(item.value, str):
-            found.append(item.value)
-        elif key == "files" and isinstance(item.value, tuple):
-            sources = (entry.value.get("from") for entry in item.value if hasattr(entry.value, "get"))
-            found.extend(source.value for source in sources if source is not None)
-        elif isinstance(item.value, tuple):
-            for entry in item.value:
-                _collect(entry, found)
-        else:
-            _collect(item, found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lamella.api.session import Session
 from lamella.build.options import BuildOptions, BuildReport
-from lamella.build.parts import Selection
+from lamella.build.selection import Selection
 from lamella.engines.base import SolveOptions, SolveRequest
 from lamella.engines.work import Work
 from lamella.errors import ConfigError, IntegrityError

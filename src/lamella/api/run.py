@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lamella.api.session import Session, SessionOptions
 from lamella.build.options import BuildOptions, BuildReport
-from lamella.build.parts import Selection, expand_cells
+from lamella.build.parts import expand_cells
+from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.engines.local.runner import LocalRunner
 from lamella.errors import ConfigError

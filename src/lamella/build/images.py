@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexRow
-from lamella.build.parts import Parts, Selection, lower, plan
+from lamella.build.parts import Parts, lower, plan
+from lamella.build.selection import Selection
 from lamella.engines.base import Engine, SolveOptions, SolveOutcome, SolveRequest
 from lamella.errors import ConfigError, InternalError, Problem
 from lamella.graph.events import EventSink, Message
@@ -43,7 +44,7 @@ def build_images(
         results = work.solve(engine)
         images = tuple(work.image(image, results) for image in work.graph.images)
     seconds = parts.clock.monotonic() - start
-    return BuildReport(images, work.rows, seconds, work.plan.warnings)
+    return BuildReport(images, work.rows, seconds, work.plan.warnings, work.plan.holds_until)
 
 
 def build_layer(

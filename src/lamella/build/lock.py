@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from lamella.build.parts import Parts, Selection, expand_cells, lower
+from lamella.build.parts import Parts, expand_cells, lower
+from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, InternalError, Problem
 from lamella.graph.op import Wheel

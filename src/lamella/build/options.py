@@ -70,12 +70,15 @@ class BuiltImage:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """Everything a build did."""
+    """Everything a build did. ``holds_until``: nothing was to do, and without a change of any input there will be
+    nothing before that second; 0 when that cannot be said.
+    """
 
     images: tuple[BuiltImage, ...]
     vertices: tuple[VertexRow, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
+    holds_until: int = 0
 
     def count(self, outcome: str) -> int:
         """How many vertices ended so."""

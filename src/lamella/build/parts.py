@@ -1,10 +1,11 @@
-"""The parts of a use case, handed in by ``lamella.api``, and the selection that all commands share."""
+"""The parts of a use case, handed in by ``lamella.api``, and what is done with them before anything is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Clock, Host, Lookup, Tree
@@ -19,19 +20,7 @@ from lamella.project.spec import CellSpec
 from lamella.project.template import TemplateFacts
 from lamella.stacks.base import Stack
 
-__all__ = ["Parts", "Selection", "expand_cells", "lower", "plan", "selected_cells"]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What a command is about (DESIGN section 6). ``layer`` is ``--target``; ``profile`` empty for the default."""
-
-    images: tuple[str, ...] = ()
-    layer: str = ""
-    profile: str = ""
-    only: FrozenMap[str, tuple[str, ...]] = EMPTY_MAP
-    platforms: tuple[str, ...] = ()
-    all: bool = False
+__all__ = ["Parts", "expand_cells", "lower", "plan", "selected_cells"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def command(
     """
     settings = command_settings()
     selection = selection_from(images, profile, only, platforms, every, layer)
-    session = project_session(file, build_args, contexts, offline=flags["offline"])
+    session = project_session(file, build_args, contexts, offline=flags["offline"], later=not flags["secrets"])
     options = BuildOptions(
         rebuild=flags["rebuild"],
         no_cache=flags["no_cache"],
@@ -105,20 +105,25 @@ def command(
         created="" if settings.epoch is None else _rfc3339(settings.epoch),
         tags=flags["tags"],
         labels=FrozenMap(pairs(flags["labels"], "--label")),
-        secrets=read_secrets(session.project, flags["secrets"], settings.environ, session.root),
     )
     targets = session.check_outputs(outputs, selection, load=load, stdout_usable=not sys.stdout.isatty())
-    if targets.use_stdout and output_format == "json":
+    to_stdout = targets is not None and targets.use_stdout
+    if to_stdout and output_format == "json":
         raise click.UsageError("--format json and an output to standard output exclude each other")
     with open_progress(progress, terminal=settings.terminal) as sink:
-        report = session.build(selection, options, sink)
+        report = session.build(
+            selection,
+            options,
+            sink,
+            secrets=lambda project: read_secrets(project, flags["secrets"], settings.environ, session.root),
+        )
         written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
     data = report_json(report, written)
     if metadata_file is not None:
         metadata_file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     if output_format == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-    elif not targets.use_stdout:
+    elif not to_stdout:
         for image in report.images:
             click.echo(f"{image.names[0]}@{image.manifest.digest}")
     if progress != "quiet":

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lamella.api.session import Session
-from lamella.build.parts import Selection
+from lamella.build.selection import Selection
 from lamella.cli.messages import format_seconds, paint
 from lamella.cli.options import complete_layers, file_option, format_option, selection_from, selectors, source_options
 from lamella.cli.report import change_json, change_lines

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lamella.build.parts import Selection
+from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.project.formats import FormatError, parse_duration

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamella.build.images import forced_vertices
 from lamella.build.options import BuildOptions
+from lamella.build.selection import Selection
 from lamella.cli.messages import format_seconds, paint, say, warn
 from lamella.cli.options import complete_layers, format_option, project_options, selection_from
-from lamella.cli.report import change_json, change_lines, table
+from lamella.cli.report import change_json, file_lines, table
 from lamella.cli.session import project_session
 from lamella.errors import EXIT_DETAILED
-from lamella.planning.plan import Plan, PlannedVertex, PlanOptions
+
+if TYPE_CHECKING:
+    from lamella.api.session import Session
+    from lamella.planning.plan import Plan, PlannedVertex
 
 __all__ = ["command"]
 
@@ -60,54 +63,81 @@ def command(
     lamella plan --format json        for programs
     lamella plan --detailed-exitcode  10 when there is work, 0 when there is none
     """
-    session = project_session(file, build_args, contexts)
+    session = project_session(file, build_args, contexts, later=True)
     selection = selection_from(images, profile, only, platforms, every, layer)
-    graph = session.lower(selection)
-    asked = BuildOptions(rebuild=rebuild, no_cache=no_cache, no_cache_filter=no_cache_filter)
-    options = PlanOptions(forced_vertices(graph, asked), refresh, session.clock.now())
-    plan = session.plan(selection, options, graph)
-    for text in plan.warnings:
+    again = rebuild or no_cache or no_cache_filter or refresh
+    found = None if again else session.recall("plan", {"selection": selection})
+    if found is None:
+        asked = BuildOptions(rebuild=rebuild, no_cache=no_cache, no_cache_filter=no_cache_filter, refresh=refresh)
+        found = _planned(session, selection, asked)
+    for text in found["warnings"]:
         warn(text)
     if output_format == "json":
-        click.echo(json.dumps(plan_json(plan), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        for line in plan_lines(plan):
+        for line in plan_lines(found):
             click.echo(line)
-        say(plan_summary(plan))
-    return EXIT_DETAILED if detailed_exitcode and plan.has_work else 0
+        say(plan_summary(found))
+    return EXIT_DETAILED if detailed_exitcode and found["work"] else 0
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def _planned(session: Session, selection: Selection, asked: BuildOptions) -> dict[str, Any]:
+    """The plan as :func:`plan_json` gives it; one without work is kept for the next time."""
+    from lamella.build.images import forced_vertices
+    from lamella.planning.plan import PlanOptions
+
+    graph = session.lower(selection)
+    options = PlanOptions(forced_vertices(graph, asked), asked.refresh, session.clock.now())
+    plan = session.plan(selection, options, graph)
+    found = plan_json(plan)
+    if plan.holds_until and asked == BuildOptions():
+        records = [vertex.key for vertex in plan.vertices]
+        session.keep("plan", {"selection": selection}, found, until=plan.holds_until, records=records)
+    return found
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
     """Images with their cells, then one row per vertex; below a vertex to build, the files that changed."""
     lines = [
-        f"{paint('image', 'bold')} {image.image.name}  {image.image.local_name}  {image.cell}"
-        for image in plan.graph.images
+        f"{paint('image', 'bold')} {image['image']}  {image['name']}  {_cell(image['cell'])}"
+        for image in plan["images"]
     ]
-    rows = [(vertex.status, vertex.name, _seconds(vertex), vertex.why) for vertex in plan.vertices]
+    vertices = plan["vertices"]
+    rows = [(vertex["status"], vertex["name"], _seconds(vertex), vertex["why"]) for vertex in vertices]
     head, *body = table([("STATUS", "VERTEX", "LAST", "WHY"), *rows], right=frozenset({2}))
     lines += ["", head] if lines else [head]
-    for vertex, line in zip(plan.vertices, body, strict=True):
-        lines.append(line.replace(vertex.status, paint(vertex.status, _STYLES[vertex.status]), 1))
-        if vertex.status == "build":
-            lines += [f"          {text}" for text in change_lines(vertex.changes, files_only=True)]
-    return lines + [f"note: {note}" for note in plan.graph.notes]
+    for vertex, line in zip(vertices, body, strict=True):
+        status = vertex["status"]
+        lines.append(line.replace(status, paint(status, _STYLES[status]), 1))
+        if status == "build":
+            lines += [f"          {text}" for change in vertex["changes"] for text in _changed_files(change)]
+    return lines + [f"note: {note}" for note in plan["notes"]]
 
 
-def _seconds(vertex: PlannedVertex) -> str:
-    return format_seconds(float(vertex.seconds)) if vertex.seconds else ""
+def _changed_files(change: dict[str, Any]) -> list[str]:
+    return file_lines([(file["path"], file["what"]) for file in change["files"]])
 
 
-def plan_summary(plan: Plan) -> str:
+def _cell(cell: dict[str, str]) -> str:
+    return ",".join(f"{axis}={value}" for axis, value in cell.items())
+
+
+def _seconds(vertex: dict[str, Any]) -> str:
+    return format_seconds(vertex["last_seconds"]) if vertex["last_seconds"] is not None else ""
+
+
+def plan_summary(plan: dict[str, Any]) -> str:
     """One line: how much of what, and what it cost the last time."""
-    if not plan.has_work:
-        return f"nothing to do: all {len(plan.vertices)} reused"
+    vertices = plan["vertices"]
+    if not plan["work"]:
+        return f"nothing to do: all {len(vertices)} reused"
     words = {"reused": "reused", "build": "to build", "expected": "expected"}
-    counts = [f"{len(found)} {word}" for status, word in words.items() if (found := plan.of_status(status))]
-    steps = [vertex for vertex in plan.vertices if vertex.status != "reused" and vertex.executes]
+    counts = [f"{plan['counts'][status]} {word}" for status, word in words.items() if plan["counts"][status]]
+    steps = [vertex for vertex in vertices if vertex["status"] != "reused" and vertex["step"]]
     text = ", ".join(counts)
     if not steps:
         return f"{text}; nothing to compile: only files are written"
-    known = [float(vertex.seconds) for vertex in steps if vertex.seconds]
+    known = [vertex["last_seconds"] for vertex in steps if vertex["last_seconds"] is not None]
     cost = f", {format_seconds(sum(known))} the last time" if known else ""
     new = len(steps) - len(known)
     return f"{text}; {len(steps)} {'step' if len(steps) == 1 else 'steps'} to run{cost}" + (

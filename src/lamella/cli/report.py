@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lamella.build.options import BuildReport
 from lamella.cli.messages import format_seconds, format_size, paint
-from lamella.graph.explain import Change
 from lamella.oci.digest import is_digest, short_digest
 
-__all__ = ["build_summary", "change_json", "change_lines", "report_json", "table"]
+if TYPE_CHECKING:
+    from lamella.build.options import BuildReport
+    from lamella.graph.explain import Change
+
+__all__ = ["build_summary", "change_json", "change_lines", "file_lines", "report_json", "table"]
 
 _SHOWN_FILES = 10
 _SHOWN_TEXT = 100
@@ -81,18 +83,20 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
     }
 
 
-def change_lines(changes: Iterable[Change], *, files_only: bool = False) -> list[str]:
-    """What changed in a key, one line per part, with the files behind an input; ``files_only`` without the parts."""
+def change_lines(changes: Iterable[Change]) -> list[str]:
+    """What changed in a key, one line per part, with the files behind an input."""
     lines = []
     for change in changes:
-        if not files_only:
-            values = "" if change.files else f": {_shown(change.before)} -> {_shown(change.after)}"
-            lines.append(f"{change.part}{values}")
-        indent = "" if files_only else "  "
-        lines += [f"{indent}{file.path} ({file.what})" for file in change.files[:_SHOWN_FILES]]
-        if len(change.files) > _SHOWN_FILES:
-            lines.append(f"{indent}... and {len(change.files) - _SHOWN_FILES} more")
+        values = "" if change.files else f": {_shown(change.before)} -> {_shown(change.after)}"
+        lines.append(f"{change.part}{values}")
+        lines += [f"  {line}" for line in file_lines([(file.path, file.what) for file in change.files])]
     return lines
+
+
+def file_lines(files: Sequence[tuple[str, str]]) -> list[str]:
+    """The first of some changed files, (path, what happened), and how many more there are."""
+    lines = [f"{path} ({what})" for path, what in files[:_SHOWN_FILES]]
+    return [*lines, f"... and {len(files) - _SHOWN_FILES} more"] if len(files) > _SHOWN_FILES else lines
 
 
 def _shown(text: str) -> str:

@@ -36,9 +36,14 @@ def session_options(settings: Settings, *, offline: bool = False) -> SessionOpti
 
 
 def project_session(
-    file: Path | None, build_args: tuple[str, ...] = (), contexts: tuple[str, ...] = (), *, offline: bool = False
+    file: Path | None,
+    build_args: tuple[str, ...] = (),
+    contexts: tuple[str, ...] = (),
+    *,
+    offline: bool = False,
+    later: bool = False,
 ) -> Session:
-    """The session of a project; closed when the command ends."""
+    """The session of a project; closed when the command ends. ``later``: see ``lamella.api.open_session``."""
     settings = command_settings()
     session = open_session(
         file,
@@ -47,6 +52,7 @@ def project_session(
         arguments=FrozenMap(pairs(build_args, "--build-arg")),
         contexts=FrozenMap({name: Path(path) for name, path in pairs(contexts, "--build-context").items()}),
         warn=warn,
+        later=later,
     )
     click.get_current_context().call_on_close(session.close)
     return session

@@ -11,13 +11,18 @@ from dataclasses import dataclass, field
 
 from lamella.graph.explain import Change, diff_parts
 from lamella.graph.keys import KeyParts
+from lamella.graph.op import HostOp
 from lamella.graph.protocols import Host, Lookup, Tree
 from lamella.graph.record import Record, Result
 from lamella.graph.vertex import Vertex, executes
 from lamella.planning.lowering import BuildGraph
 from lamella.planning.walk import Resolver
 
-__all__ = ["Plan", "PlanOptions", "PlannedVertex", "make_plan"]
+__all__ = ["FOREVER", "Plan", "PlanOptions", "PlannedVertex", "make_plan"]
+
+
+FOREVER = 1 << 62
+"""A second that never comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,21 @@ class Plan:
     def has_work(self) -> bool:
         """Whether anything is to be built, or may be."""
         return any(vertex.status != "reused" for vertex in self.vertices)
+
+    @property
+    def holds_until(self) -> int:
+        """With the same inputs and records there is nothing to do before that second; 0 when there is something now,
+        or when the host's tools, which nobody watches, are among the inputs.
+        """
+        watched = not any(isinstance(vertex.op, HostOp) for vertex in self.graph.definition.vertices.values())
+        if self.has_work or self.warnings or not watched:
+            return 0
+        ends = [FOREVER]
+        for item in self.vertices:
+            window = self.graph.definition[item.vertex].info.freshness
+            if window is not None and item.record is not None and not item.record.hermetic:
+                ends.append(item.record.created + window)
+        return min(ends)
 
     def of_status(self, status: str) -> tuple[PlannedVertex, ...]:
         """The vertices of one status."""

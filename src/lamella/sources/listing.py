@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from lamella.graph.fileset import Entry, EntryType, directory_digest
@@ -25,6 +25,7 @@ RACY = 4
 """It changed so shortly before it was looked at that its times may hide a later change."""
 
 _IS_OWN = bytes(1 if flags & OWN else 0 for flags in range(256))
+_IS_RACY = bytes(1 if flags & RACY else 0 for flags in range(256))
 _CODES = "QQQqqI"
 _DIGEST = 32
 
@@ -190,6 +191,15 @@ class Listing:
         if count == len(wanted):
             return range(count)
         return [file for file, own in enumerate(wanted) if own] if count else ()
+
+    def racy_files(self) -> list[tuple[int, int]]:
+        """(directory, file) numbers of the files that are RACY."""
+        found, directory = [], 0
+        for file, racy in enumerate(self.flags.translate(_IS_RACY)):
+            if racy:
+                directory = bisect_right(self.first, file, directory) - 1
+                found.append((directory, file))
+        return found
 
     def is_link(self, file: int) -> bool:
         """Whether a file is a symlink."""

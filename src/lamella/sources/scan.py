@@ -90,6 +90,8 @@ class Scanner:
         self._settings = digest_value(["scan", self._root, lines, cuts.globs, declared])
         self._scan: Scan | None = None
         self._stale = False
+        self._moved = False
+        """Whether a file changed between the look and its reading: then answers may be of two states."""
 
     @property
     def listing(self) -> Listing:
@@ -121,6 +123,7 @@ class Scanner:
         """Forgets the present state; the next question looks again."""
         self.save()
         self._scan = None
+        self._moved = False
 
     def know(self, located: Iterable[tuple[int, int]]) -> None:
         """Hashes those of some files, (directory, file) numbers, whose digest is not known. Raises ConfigError."""
@@ -141,6 +144,18 @@ class Scanner:
                 self._learn(at, *result.result(), now)
         self._stale = True
 
+    def is_settled(self) -> bool:
+        """Whether times alone will tell the next change of every file from the state that answers were given for."""
+        listing = self.listing
+        if self._moved or any(listing.racy):
+            return False
+        self.know(listing.racy_files())
+        for _, file in listing.racy_files():
+            if not listing.is_link(file):
+                return False
+            listing.flags[file] &= ~RACY  # another target would have changed the directory, which is settled
+        return True
+
     def _hash(self, at: tuple[int, int], now: int) -> None:
         directory, file = at
         path, row = self._absolute(directory, file), self.listing.stats.row(file)
@@ -152,6 +167,7 @@ class Scanner:
 
     def _learn(self, at: tuple[int, int], digest: bytes, found: os.stat_result, now: int) -> None:
         directory, file = at
+        self._moved = self._moved or stat_row(found) != self.listing.stats.row(file)
         self.listing.set_digest(file, directory, stat_row(found), digest, racy=is_racy(found.st_ctime_ns, now))
 
     def _absolute(self, directory: int, file: int) -> str:

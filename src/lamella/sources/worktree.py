@@ -126,6 +126,25 @@ class WorkTree:
             scanner.remember(key, found)
             return found
 
+    def recall(self, key: str) -> str | None:
+        """What was noted under ``key``, while the project's files are in exactly the state of that time."""
+        with self._lock:
+            known = self._scanner("").recall(digest_value(["note", key]))
+            return known if isinstance(known, str) else None
+
+    def note(self, key: str, text: str) -> bool:
+        """Notes ``text`` for exactly the present state of the project's files; other contexts have no part in it.
+
+        False, and nothing is noted, when a file changed so shortly before the look that its times may hide a later
+        change, or was found changed since.
+        """
+        with self._lock:
+            scanner = self._scanner("")
+            if not scanner.is_settled():
+                return False
+            scanner.remember(digest_value(["note", key]), text)
+            return True
+
     def paths(self, patterns: tuple[str, ...], *, context: str = "") -> tuple[str, ...]:
         """See :class:`lamella.graph.protocols.Tree`."""
         with self._lock:

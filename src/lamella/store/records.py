@@ -7,7 +7,7 @@ not is a miss and is dropped; a miss is never an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,31 @@ class Records:
             return None
         self._context.mark_used(path)
         return stored.record
+
+    def objects(self, keys: Iterable[str]) -> tuple[tuple[str, str, int], ...] | None:
+        """What some records need, as (kind, id, size), each once; None when one of them is not there."""
+        found: dict[tuple[str, str, int], None] = {}
+        for key in keys:
+            stored = self.load(self._context.layout.record(key))
+            if stored is None:
+                return None
+            found.update(dict.fromkeys(stored.objects))
+        return tuple(found)
+
+    def standing(self, keys: Iterable[str], objects: Sequence[tuple[str, str, int]]) -> bool:
+        """Whether records and all of their objects are still there, without reading any; they are under the open
+        leases and count as used.
+        """
+        keys = tuple(keys)
+        self._context.leases.add(*(("record", key) for key in keys))
+        self._context.leases.add(*((kind, identity) for kind, identity, _ in objects if kind != "layer"))
+        paths = [self._context.layout.record(key) for key in keys]
+        with self._context.lock.shared():
+            if not (all(map(os.path.exists, paths)) and all(self._has(*one) for one in objects)):
+                return False
+        for path in paths:
+            self._context.mark_used(path)
+        return True
 
     def latest(self, project: str, name: str) -> Record | None:
         """The newest record of a vertex name in a project, whether or not its objects are still there."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from lamella.build.parts import Parts, Selection, lower, plan
+from lamella.build.parts import Parts, lower, plan
+from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.engines.base import SolveOptions, SolveRequest
 from lamella.graph.events import NullSink

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lamella.build.lock import lock_project
-from lamella.build.parts import Selection
+from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
 from lamella.init.hosttools import HostSight
 from lamella.init.propose import Asked, propose

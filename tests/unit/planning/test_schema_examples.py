@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lamella.build.lock import lock_project
-from lamella.build.parts import Selection
+from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
 from lamella.project.lock import Lock, ModelPin, parse_lock, render_lock
 from lamella.testing.engine import MemoryLookup

@@ -1,0 +1,21 @@
+"""What a command is about: the selectors that all commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lamella.canonical import EMPTY_MAP, FrozenMap
+
+__all__ = ["Selection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a command is about (DESIGN section 6). ``layer`` is ``--target``; ``profile`` empty for the default."""
+
+    images: tuple[str, ...] = ()
+    layer: str = ""
+    profile: str = ""
+    only: FrozenMap[str, tuple[str, ...]] = EMPTY_MAP
+    platforms: tuple[str, ...] = ()
+    all: bool = False
