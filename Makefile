@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format coverage bench bench-core lock clean
+.PHONY: help setup demo test test-all lint format coverage bench bench-core lock reference clean
 
 BIN := .venv/bin
 WORKERS ?= auto
@@ -52,6 +52,10 @@ bench-core: ## Start-up, no-op build, planning, layer writing, sandbox start, me
 lock: setup ## Resolve pyproject.toml anew into requirements-dev.lock (no index host in it)
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements-dev.lock
+
+reference: setup ## Write the pages of docs/reference that come from the code
+	@$(BIN)/python scripts/project_reference.py
+	@$(BIN)/python scripts/command_reference.py
 
 clean: ## Remove caches and build output, keep .venv
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
