@@ -44,18 +44,27 @@ class OutsideResolvers:
     options: SessionOptions
     say: Callable[[str], None] = lambda text: None
 
-    def base(self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], index: str = "") -> BasePin:
+    def base(
+        self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], known: BasePin | None = None
+    ) -> BasePin:
         """See the Protocol. Looking inside means pulling, into the store, so that a build need not do it again."""
-        source = self._source(reference, index)
+        source = self._source(reference, known)
         found = {platform: source.resolve(parse_platform(platform)) for platform in platforms}
-        inside = {platform: self._facts(reference, source, found[platform], platform) for platform in look}
-        release = next((facts.os_release for facts in inside.values()), FrozenMap[str, str]())
+        family, interpreters = "", {}
+        for platform in look:
+            image = found[platform]
+            if known is not None and _looked_into(known, platform, image.descriptor.digest):
+                family, interpreters[platform] = known.os_family, known.interpreters[platform]
+                continue
+            facts = self._facts(reference, source, image, platform)
+            interpreters[platform] = facts.interpreters
+            family = " ".join(filter(None, (facts.os_release.get("ID", ""), facts.os_release.get("ID_LIKE", ""))))
         first = found[platforms[0]]
         return BasePin(
             index=first.root.digest,
             manifests=FrozenMap({platform: image.descriptor.digest for platform, image in found.items()}),
-            os_family=" ".join(filter(None, (release.get("ID", ""), release.get("ID_LIKE", "")))),
-            interpreters=FrozenMap({platform: facts.interpreters for platform, facts in inside.items()}),
+            os_family=family,
+            interpreters=FrozenMap(interpreters),
             env=FrozenMap(dict(entry.partition("=")[::2] for entry in first.config.runtime.env)),
         )
 
@@ -75,8 +84,7 @@ class OutsideResolvers:
         if source == "npm":
             version = self._ask(client, "view", name, "version").strip()
         else:
-            text = self._ask(client, "search", "--limit", "1", name)
-            match = re.match(rf'{re.escape(name)} = "([^"]+)"', text)
+            match = re.search(r"^version: (\S+)", self._ask(client, "info", name), re.MULTILINE)
             version = match[1] if match else ""
         if not re.fullmatch(r"\d[\w.+-]*", version):
             raise ConfigError(f"{source} knows no tool {name!r}", hint="correct its name in 'tools'")
@@ -105,14 +113,15 @@ class OutsideResolvers:
             )
         return done.text
 
-    def _source(self, reference: str, index: str) -> ImageSource:
+    def _source(self, reference: str, known: BasePin | None) -> ImageSource:
         local = open_local(reference, self.root)
         if local is not None:
             return local
         if self.options.offline:
             raise RegistryError(f"base {reference} must be resolved, and --offline forbids it")
         parsed = parse_reference(reference)
-        return registry_client(self.options).image(replace(parsed, tag="", digest=index) if index else parsed)
+        pinned = replace(parsed, tag="", digest=known.index) if known is not None else parsed
+        return registry_client(self.options).image(pinned)
 
     def _facts(self, reference: str, source: ImageSource, image: Resolved, platform: str) -> BaseFacts:
         """What is inside an image: its layers, merged into a directory that is thrown away again."""
@@ -136,10 +145,12 @@ class StaleResolvers:
     def __init__(self, local: OutsideResolvers) -> None:
         self._local = local
 
-    def base(self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], index: str = "") -> BasePin:
+    def base(
+        self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], known: BasePin | None = None
+    ) -> BasePin:
         """A layout on disk is read, anything else is stale."""
         if open_local(reference, self._local.root) is not None:
-            return self._local.base(reference, platforms, look=look, index=index)
+            return self._local.base(reference, platforms, look=look, known=known)
         raise _stale(f"base {reference} is not in it for {', '.join(platforms)}")
 
     def wheels(self, request: ResolveRequest) -> tuple[Wheel, ...]:
@@ -153,6 +164,11 @@ class StaleResolvers:
         if source == "uv" or which(source, self._local.options.environ) is not None:
             raise _stale(f"tool {source}:{name} has no version in it")
         return None
+
+
+def _looked_into(pin: BasePin, platform: str, manifest: str) -> bool:
+    """Whether a pin already knows what is inside this very manifest."""
+    return pin.manifests.get(platform) == manifest and platform in pin.interpreters
 
 
 def _stale(why: str) -> LamellaError:

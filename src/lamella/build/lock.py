@@ -35,9 +35,11 @@ _ROUNDS = 500
 class Resolvers(Protocol):
     """What asks the outside world; each raises RegistryError or AuthError when it cannot."""
 
-    def base(self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], index: str = "") -> BasePin:
-        """The digests of a base image for the platforms; ``index`` is the digest to stay with, empty for what the
-        reference names now. For the platforms in ``look`` also what is inside: family and interpreters.
+    def base(
+        self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], known: BasePin | None = None
+    ) -> BasePin:
+        """The digests of a base image for the platforms, of what the reference names now. A registry's base stays with
+        the index of ``known``. For the platforms in ``look`` also what is inside: family and interpreters.
         """
 
     def wheels(self, request: ResolveRequest) -> tuple[Wheel, ...]:
@@ -130,8 +132,7 @@ def _bases(
         if pin is None or local or not (platforms <= set(pin.manifests) and look <= set(pin.interpreters)):
             if not local:
                 say(f"resolving base {reference} for {', '.join(sorted(platforms))}")
-            index = pin.index if pin is not None and not local else ""
-            pin = resolvers.base(reference, tuple(sorted(platforms)), look=tuple(sorted(look)), index=index)
+            pin = resolvers.base(reference, tuple(sorted(platforms)), look=tuple(sorted(look)), known=pin)
         pins[reference] = pin
     return FrozenMap(pins)
 

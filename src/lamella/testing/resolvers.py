@@ -33,14 +33,17 @@ class FakeResolvers:
     down: bool = False
     asked: list[str] = field(default_factory=list)
 
-    def base(self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], index: str = "") -> BasePin:
+    def base(
+        self, reference: str, platforms: tuple[str, ...], *, look: tuple[str, ...], known: BasePin | None = None
+    ) -> BasePin:
         """A base whose family its name tells, with Python 3.10 unless ``pythons`` says another one."""
         self._ask(f"base {reference} {','.join(platforms)}" + (f" inside {','.join(look)}" if look else ""))
         minor = next((version for part, version in self.pythons.items() if part in reference), "3.10")
         place = "/usr/bin" if "cuda" in reference else "/usr/local/bin"
         python = Interpreter("python", f"{place}/python{minor}", minor, f"cpython-{minor.replace('.', '')}")
         family = next((name for name in ("fedora", "opensuse", "alpine", "ubuntu") if name in reference), "debian")
-        chosen = index or digest_value([reference, self.release])
+        stays = known is not None and not reference.startswith("oci:")
+        chosen = known.index if known is not None and stays else digest_value([reference, self.release])
         return BasePin(
             chosen,
             FrozenMap({platform: digest_value([chosen, platform]) for platform in platforms}),

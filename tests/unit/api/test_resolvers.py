@@ -11,12 +11,14 @@ import pytest
 
 from lamella.api.options import SessionOptions
 from lamella.api.resolvers import OutsideResolvers, StaleResolvers
-from lamella.canonical import FrozenMap
+from lamella.canonical import FrozenMap, digest_bytes
 from lamella.clock import SystemClock
 from lamella.errors import ConfigError, RegistryError
-from lamella.oci.config import RuntimeConfig
+from lamella.oci import media
+from lamella.oci.config import ImageConfig, RuntimeConfig
+from lamella.oci.manifest import Descriptor, Index, Manifest
 from lamella.oci.platform import Platform
-from lamella.project.lock import ToolPin
+from lamella.project.lock import BasePin, ToolPin
 from lamella.sources.wheel_request import ResolveRequest
 from lamella.store.store import Store
 from lamella.testing.registry import MemoryRegistry
@@ -105,7 +107,42 @@ def test_a_pinned_index_is_asked_for_although_the_tag_moved(
     pin = resolvers(store, tmp_path).base(reference, ("linux/amd64",), look=())
     registry.add_image("acme/base", "1", layers=(archive({"other": "1"}),))
     assert resolvers(store, tmp_path).base(reference, ("linux/amd64",), look=()) != pin
-    assert resolvers(store, tmp_path).base(reference, ("linux/amd64",), look=(), index=pin.index) == pin
+    assert resolvers(store, tmp_path).base(reference, ("linux/amd64",), look=(), known=pin) == pin
+
+
+def test_a_layout_is_looked_into_again_only_when_it_changed(store: Store, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def pin(known: BasePin | None) -> BasePin:
+        outside = OutsideResolvers(store, tmp_path, SessionOptions(store=tmp_path / "store"), said.append)
+        return outside.base("oci:base", ("linux/amd64",), look=("linux/amd64",), known=known)
+
+    write_layout(tmp_path / "base", archive({"etc/os-release": "ID=debian\n"}, ("usr/bin/python3.11",)))
+    first = pin(None)
+    assert (first.os_family, first.interpreters["linux/amd64"][0].version) == ("debian", "3.11")
+    assert pin(first) == first
+    assert len(said) == 1
+    write_layout(tmp_path / "base", archive({"etc/os-release": "ID=debian\n"}, ("usr/bin/python3.13",)))
+    assert pin(first).interpreters["linux/amd64"][0].version == "3.13"
+    assert len(said) == 2
+
+
+def write_layout(folder: Path, layer: bytes) -> None:
+    """An OCI layout with one image of one layer."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+
+    def put(data: bytes, kind: str) -> Descriptor:
+        digest = digest_bytes(data)
+        (blobs / digest[7:]).write_bytes(data)
+        return Descriptor(kind, digest, len(data))
+
+    described = put(layer, media.LAYER_TAR)
+    config = ImageConfig(Platform("linux", "amd64"), RuntimeConfig(), (described.digest,))
+    manifest = Manifest(put(config.to_bytes(), media.IMAGE_CONFIG), (described,))
+    index = Index((put(manifest.to_bytes(), media.IMAGE_MANIFEST),))
+    (folder / "index.json").write_bytes(index.to_bytes())
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
 def test_a_platform_that_the_base_lacks_is_named_with_those_it_has(
@@ -134,7 +171,7 @@ def client(folder: Path, name: str, script: str) -> str:
 
 def test_tools_are_asked_of_their_own_clients(store: Store, tmp_path: Path) -> None:
     path = client(tmp_path / "bin", "npm", 'test "$*" = "view bun version" && echo 1.3.14')
-    client(tmp_path / "bin", "cargo", """echo 'just = "1.40.0"    # a command runner'""")
+    client(tmp_path / "bin", "cargo", 'test "$*" = "info just" && printf "just\\nversion: 1.40.0\\n"')
     outside = resolvers(store, tmp_path, path)
     assert outside.tool("npm", "bun") == ToolPin("1.3.14")
     assert outside.tool("cargo", "just") == ToolPin("1.40.0")
@@ -145,7 +182,7 @@ def test_a_client_that_is_not_here_gives_no_version(store: Store, tmp_path: Path
 
 
 def test_a_tool_that_its_registry_does_not_know_is_the_projects_mistake(store: Store, tmp_path: Path) -> None:
-    path = client(tmp_path / "bin", "cargo", """echo 'just-other = "1.0.0"'""")
+    path = client(tmp_path / "bin", "cargo", "echo nothing of the kind")
     with pytest.raises(ConfigError, match="cargo knows no tool 'just'"):
         resolvers(store, tmp_path, path).tool("cargo", "just")
 
