@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import queue
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +105,8 @@ class LineSplitter:
 
 def paste(argv: Sequence[str], *, cwd: Path | None = None) -> str:
     """The command as one line for a shell."""
+    import shlex
+
     text = shlex.join(argv)
     return f"cd {shlex.quote(str(cwd))} && {text}" if cwd is not None else text
 
@@ -124,8 +124,18 @@ def base_env(source: Mapping[str, str], keep: Iterable[str], extra: Mapping[str,
 
 def which(program: str, env: Mapping[str, str] | None = None) -> str | None:
     """The path of a program on ``env``'s PATH, then where the system keeps its own; None when it is not there."""
-    paths = ":".join(filter(None, ((env or {}).get("PATH", ""), SYSTEM_PATH))) if os.name == "posix" else None
-    return shutil.which(program, path=paths)
+    if os.name != "posix":
+        import shutil
+
+        return shutil.which(program)
+    if "/" in program:
+        return program if _is_runnable(program) else None
+    folders = f"{(env or {}).get('PATH', '')}:{SYSTEM_PATH}".split(":")
+    return next((path for folder in folders if folder and _is_runnable(path := f"{folder}/{program}")), None)
+
+
+def _is_runnable(path: str) -> bool:
+    return os.access(path, os.X_OK) and os.path.isfile(path)
 
 
 def run(

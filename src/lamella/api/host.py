@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from lamella.graph.facts import BaseFacts
 from lamella.graph.protocols import HostTools
-from lamella.oci.config import RuntimeConfig
 from lamella.oci.platform import parse_platform
+
+if TYPE_CHECKING:
+    from lamella.graph.facts import BaseFacts
 
 __all__ = ["LocalHost"]
 
@@ -37,6 +39,7 @@ class LocalHost:
         """Base facts of the host's system."""
         if self._facts is None:
             from lamella.layers.facts import extract_facts
+            from lamella.oci.config import RuntimeConfig
 
             self._facts = extract_facts("/", platform=self.platform(), runtime=RuntimeConfig(), whole=False)
         return self._facts

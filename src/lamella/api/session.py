@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -227,30 +227,22 @@ class Session:
 
         return plan(self.parts, selection, options or PlanOptions(now=self.clock.now()), graph)
 
-    def build(
-        self,
-        selection: Selection,
-        options: BuildOptions,
-        sink: EventSink,
-        *,
-        secrets: Callable[[ProjectFile], FrozenMap[str, bytes]] | None = None,
-    ) -> BuildReport:
-        """Builds the selected images, or with a layer in the selection that layer alone.
-
-        ``secrets`` reads the values of secrets, when something may have to be built.
-        """
-        from lamella.api.unchanged import find_build, keep_build
+    def unchanged(self, selection: Selection, options: BuildOptions) -> BuildReport | None:
+        """The report of a build that is known to have nothing to do; None when only :meth:`build` can tell."""
+        from lamella.api.unchanged import find_build
 
         start = self.clock.monotonic()
         found = find_build(self, selection, options)
-        if found is not None:
-            return replace(found, seconds=self.clock.monotonic() - start)
-        given = options if secrets is None else replace(options, secrets=secrets(self.project))
-        if selection.layer:
-            return self.build_layer(selection, given, sink)[2]
+        return None if found is None else replace(found, seconds=self.clock.monotonic() - start)
+
+    def build(self, selection: Selection, options: BuildOptions, sink: EventSink) -> BuildReport:
+        """Builds the selected images, or with a layer in the selection that layer alone."""
+        from lamella.api.unchanged import keep_build
         from lamella.build.images import build_images
 
-        report = build_images(self.parts, selection, given, store=self.store, engine=self.engine, sink=sink)
+        if selection.layer:
+            return self.build_layer(selection, options, sink)[2]
+        report = build_images(self.parts, selection, options, store=self.store, engine=self.engine, sink=sink)
         keep_build(self, selection, options, report)
         return report
 

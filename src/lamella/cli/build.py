@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,13 +19,15 @@ from lamella.cli.options import (
     format_option,
     pairs,
     parse_size,
+    progress_option,
     project_options,
     selection_from,
 )
-from lamella.cli.progress import MODES, open_progress
 from lamella.cli.report import build_summary, report_json
-from lamella.cli.secrets import read_secrets
 from lamella.cli.session import command_settings, project_session
+
+if TYPE_CHECKING:
+    from lamella.api.session import Session
 
 __all__ = ["command"]
 
@@ -57,7 +60,7 @@ __all__ = ["command"]
 @click.option(
     "--compression", type=click.Choice(["gzip", "zstd", "none"]), default=None, help="How layers are compressed."
 )
-@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True, help="How progress is shown.")
+@progress_option()
 @click.option("--metadata-file", type=click.Path(path_type=Path), default=None, help="Write a JSON report there.")
 @format_option
 def command(
@@ -110,14 +113,16 @@ def command(
     to_stdout = targets is not None and targets.use_stdout
     if to_stdout and output_format == "json":
         raise click.UsageError("--format json and an output to standard output exclude each other")
-    with open_progress(progress, terminal=settings.terminal) as sink:
-        report = session.build(
-            selection,
-            options,
-            sink,
-            secrets=lambda project: read_secrets(project, flags["secrets"], settings.environ, session.root),
-        )
-        written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
+    report = session.unchanged(selection, options)
+    written: tuple[tuple[str, str], ...] = ()
+    if report is None or targets is not None:
+        from lamella.cli.progress import open_progress
+
+        with open_progress(progress, terminal=settings.terminal) as sink:
+            if report is None:
+                secrets = _secrets(session, flags["secrets"])
+                report = session.build(selection, replace(options, secrets=secrets), sink)
+            written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
     data = report_json(report, written)
     if metadata_file is not None:
         metadata_file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
@@ -129,6 +134,12 @@ def command(
     if progress != "quiet":
         for line in build_summary(report, written):
             say(line)
+
+
+def _secrets(session: Session, texts: tuple[str, ...]) -> FrozenMap[str, bytes]:
+    from lamella.cli.secrets import read_secrets
+
+    return read_secrets(session.project, texts, session.options.environ, session.root)
 
 
 def _rfc3339(epoch: int) -> str:

@@ -14,10 +14,11 @@ from lamella.cli.options import (
     file_option,
     format_option,
     parse_size,
+    progress_option,
     selection_from,
     source_options,
 )
-from lamella.cli.progress import MODES, open_progress
+from lamella.cli.progress import open_progress
 from lamella.cli.secrets import read_secrets
 from lamella.cli.session import command_settings, project_session
 
@@ -38,7 +39,7 @@ __all__ = ["command"]
 @click.option("-j", "--jobs", type=click.IntRange(1), default=None, help="Steps at a time. [default: cores]")
 @click.option("--memory", default=None, metavar="SIZE", help="Memory for all steps together.")
 @click.option("--offline", is_flag=True, help="Refuse to use the network.")
-@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True, help="How progress is shown.")
+@progress_option()
 @format_option
 def command(
     layer: str,

@@ -12,7 +12,6 @@ import click
 from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
-from lamella.project.formats import FormatError, parse_duration
 
 __all__ = [
     "complete_layers",
@@ -21,11 +20,14 @@ __all__ = [
     "pairs",
     "parse_age",
     "parse_size",
+    "progress_option",
     "project_options",
     "selection_from",
     "selectors",
     "source_options",
 ]
+
+_PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +81,11 @@ def source_options(function: F) -> F:
             ),
         ],
     )
+
+
+def progress_option(text: str = "How progress is shown.") -> Callable[[F], F]:
+    """``--progress``, for :func:`lamella.cli.progress.open_progress`."""
+    return click.option("--progress", type=click.Choice(_PROGRESS), default="auto", show_default=True, help=text)
 
 
 def format_option(function: F) -> F:
@@ -144,6 +151,8 @@ def parse_size(text: str | None, option: str) -> int:
 
 def parse_age(text: str, option: str) -> int:
     """Seconds of ``90s``, ``15m``, ``12h``, ``7d``, as in the project file; ``0`` is no time at all."""
+    from lamella.project.formats import FormatError, parse_duration
+
     if text == "0":
         return 0
     try:

@@ -20,8 +20,6 @@ from lamella.graph.events import Event, EventSink, Message, VertexFinished, Vert
 
 __all__ = ["JsonSink", "PlainSink", "QuietSink", "open_progress"]
 
-MODES = ("auto", "plain", "tty", "rawjson", "quiet")
-
 
 @contextmanager
 def open_progress(mode: str, *, terminal: bool, stream: IO[str] | None = None) -> Iterator[EventSink]:

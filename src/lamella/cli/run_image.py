@@ -12,8 +12,8 @@ import click
 from lamella.api.session import Session, SessionOptions, open_store
 from lamella.build.options import BuildOptions
 from lamella.cli.messages import say, warn
-from lamella.cli.options import file_option, format_option, parse_size, selection_from, source_options
-from lamella.cli.progress import MODES, open_progress
+from lamella.cli.options import file_option, format_option, parse_size, progress_option, selection_from, source_options
+from lamella.cli.progress import open_progress
 from lamella.cli.secrets import read_secrets
 from lamella.cli.session import command_settings, project_session, session_options
 from lamella.errors import ConfigError
@@ -80,7 +80,7 @@ def _run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_run_options
 @click.option("--no-build", is_flag=True, help="Start what was built last, even if it is not up to date.")
 @click.option("--secret", "secrets", multiple=True, metavar="id=NAME[,src=FILE|,env=VAR]", help="For the build.")
-@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True, help="Of the build.")
+@progress_option("Of the build.")
 @format_option
 def command(image: str | None, arguments: tuple[str, ...], **flags: Any) -> int:
     """Start an image: build it when it is not up to date, run it, pass its exit status on.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.graph.facts import BaseFacts
-from lamella.graph.fileset import FileSet
-from lamella.graph.record import Record
+
+if TYPE_CHECKING:  # nearly everything imports a Protocol, and a no-op build needs none of these
+    from lamella.graph.facts import BaseFacts
+    from lamella.graph.fileset import FileSet
+    from lamella.graph.record import Record
 
 __all__ = ["BlobSink", "Clock", "Host", "HostTools", "Lookup", "Tree", "Vcs"]
 

@@ -12,7 +12,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,6 +189,8 @@ class _Taker:
 
     def from_git(self, prefix: str, repository: Repository) -> None:
         """The files of one repository, at ``prefix`` below the root, and of those in it."""
+        from concurrent.futures import ThreadPoolExecutor
+
         where = Path(self._absolute(prefix))
         self._testify(where, repository)
         with ThreadPoolExecutor(2) as both:

@@ -19,7 +19,7 @@ import stat
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -48,27 +48,33 @@ class _Nominations:
         self._git = git
         self._root = root
         self._cancelled = threading.Event()
-        self._pool = ThreadPoolExecutor(2)
-        self._asked: dict[str, Future[list[str]]] = {}
+        self._turns = threading.Semaphore(2)
+        self._threads: dict[str, threading.Thread] = {}
+        self._answers: dict[str, list[str]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._cancelled.set()
-        self._pool.shutdown(cancel_futures=True)
+        for thread in self._threads.values():
+            thread.join()
 
     def ask(self, top: str) -> None:
         """Asks the repository at ``top``, once."""
-        if top not in self._asked:
-            self._asked[top] = self._pool.submit(self._git.nominated, self._root / top, self._cancelled)
+        if top not in self._threads:
+            thread = self._threads[top] = threading.Thread(target=self._ask, args=(top,), name="lamella-git")
+            thread.start()
+
+    def _ask(self, top: str) -> None:
+        with self._turns, suppress(LamellaError):
+            if not self._cancelled.is_set():
+                self._answers[top] = self._git.nominated(self._root / top, self._cancelled)
 
     def of(self, top: str) -> list[str] | None:
         """The answer of a repository that was asked; None when git failed."""
-        try:
-            return self._asked[top].result()
-        except LamellaError:
-            return None
+        self._threads[top].join()
+        return self._answers.get(top)
 
 
 class Scanner:
@@ -132,6 +138,8 @@ class Scanner:
         wanted = [at for at in located if not flags[at[1]] & KNOWN and not stat.S_ISLNK(modes[at[1]])]
         if not wanted:
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         now = self._clock.now()
         sizes = listing.stats.parts[2]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from lamella.errors import HostileInputError, IntegrityError
-from lamella.graph.facts import BaseFacts
-from lamella.graph.facts_format import parse_facts
-from lamella.graph.fileset import FileSet, parse_fileset
-from lamella.graph.record import Record
 from lamella.store.blobs import Blobs
 from lamella.store.records import Records
+
+if TYPE_CHECKING:
+    from lamella.graph.facts import BaseFacts
+    from lamella.graph.fileset import FileSet
+    from lamella.graph.record import Record
 
 __all__ = ["StoreLookup"]
 
@@ -47,7 +49,11 @@ class StoreLookup:
             return None
 
     def _load_fileset(self, digest: str) -> FileSet:
+        from lamella.graph.fileset import parse_fileset
+
         return parse_fileset(self._blobs.read(digest))
 
     def _load_facts(self, digest: str) -> BaseFacts:
+        from lamella.graph.facts_format import parse_facts
+
         return parse_facts(self._blobs.read(digest))

@@ -10,17 +10,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lamella.commit import disk_errors, replace_file
 from lamella.errors import HostileInputError, InternalError
-from lamella.graph.record import Record
 from lamella.oci.digest import is_digest
 from lamella.store.blobs import Blobs
 from lamella.store.context import Context
-from lamella.store.record_format import StoredRecord, UnknownFormatError, parse_record, record_to_bytes
 from lamella.store.snapshots import Snapshots
 from lamella.store.variants import Variants
+
+if TYPE_CHECKING:  # the form of records is loaded when one is read
+    from lamella.graph.record import Record
+    from lamella.store.record_format import StoredRecord
 
 __all__ = ["RecordIndex", "Records"]
 
@@ -57,6 +59,8 @@ class Records:
         ``snapshot``; InternalError otherwise. The snapshot of ``tree`` and the layers' blobs are needed from now on
         if they are there now. ``also`` are further blobs that it stands on (a base's manifest and config).
         """
+        from lamella.store.record_format import StoredRecord, record_to_bytes
+
         self._context.check_writable()
         stored = StoredRecord(record, self._needs(record, tuple(also)))
         path = self._context.layout.record(record.key)
@@ -176,6 +180,8 @@ class Records:
 
     def load(self, path: Path) -> StoredRecord | None:
         """A record from its file, without a lease; a malformed one is put into quarantine."""
+        from lamella.store.record_format import UnknownFormatError, parse_record
+
         try:
             data = path.read_bytes()
         except FileNotFoundError:

@@ -13,15 +13,17 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lamella.canonical import canonical_json, digest_bytes
 from lamella.commit import commit_directory, disk_errors
 from lamella.errors import IntegrityError, InternalError
-from lamella.graph.fileset import FileSet, parse_fileset
 from lamella.host.locks import lock_directory
 from lamella.oci.digest import is_digest, short_digest
 from lamella.store.context import Context, random_name
+
+if TYPE_CHECKING:
+    from lamella.graph.fileset import FileSet
 
 __all__ = ["SNAPSHOT_FORMAT", "Snapshot", "Snapshots", "StagedSnapshot"]
 
@@ -47,6 +49,8 @@ class Snapshot:
 
     def fileset(self) -> FileSet:
         """Its file set; raises IntegrityError when the stored one does not have its digest."""
+        from lamella.graph.fileset import parse_fileset
+
         data = (self.folder / "manifest").read_bytes()
         if digest_bytes(data) != self.manifest:
             raise IntegrityError(
