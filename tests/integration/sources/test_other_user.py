@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,15 @@ except LamellaError as error:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root() -> Iterator[Path]:
+    """A tree that others may look into; pytest's own folders are closed to them."""
     require_root()
-    for parent in tmp_path.parents:
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    (tmp_path / "tree/dir").mkdir(parents=True)
-    (tmp_path / "tree/dir/file").write_text("x")
-    return tmp_path / "tree"
+    with tempfile.TemporaryDirectory(prefix="lamella-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "tree/dir").mkdir(parents=True)
+        (folder / "tree/dir/file").write_text("x")
+        yield folder / "tree"
 
 
 def as_nobody(root: Path) -> str:
