@@ -153,7 +153,8 @@ def run_launch(launch: Launch, store: Store, stop: threading.Event) -> int:
             stop=launch.stop,
             terminal=launch.terminal,
         )
-        helper = Helper(launch.host_env, store.layout.staging, terminal=True)
+        with store.snapshots.stage() as trial:  # staged, so that nobody sweeps it away meanwhile
+            helper = Helper(launch.host_env, trial.folder, terminal=True)
         try:
             return int(helper.call("container", job, cancelled=stop)["code"])
         finally:

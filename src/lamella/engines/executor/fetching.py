@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from lamella.engines.work import Work
@@ -111,8 +110,8 @@ class Fetcher:
         missing = [wheel for wheel in op.wheels if not self.store.blobs.has(f"sha256:{wheel.sha256}")]
         if missing:
             self._fetch_wheels(tuple(missing), op.python, work)
-        with TemporaryDirectory(prefix="wheels-", dir=self.store.layout.staging) as folder:
-            yield tuple(self._named(wheel, Path(folder)) for wheel in op.wheels)
+        with self.store.snapshots.stage() as links:  # staged, so that nobody sweeps it away meanwhile
+            yield tuple(self._named(wheel, links.path) for wheel in op.wheels)
 
     def _named(self, wheel: Wheel, folder: Path) -> Path:
         """A link to the blob under the wheel's name; the blob was checked when it was opened."""

@@ -191,7 +191,7 @@ class LocalRunner:
             staged = stack.enter_context(self._store.snapshots.stage())
             job, _ = step_job(shell_spec(spec), self._context(staged), stack, terminal=True)
             stack.enter_context(interrupts_left_to_programs())
-            helper = Helper(self._settings.env, self._store.layout.staging, terminal=True)
+            helper = Helper(self._settings.env, staged.folder, terminal=True)
             stack.callback(helper.close)
             return int(helper.call("shell", job)["code"])
 
@@ -204,7 +204,8 @@ class LocalRunner:
         if not self._closed:
             self._call("remove", job)
             return
-        helper = Helper(self._settings.env, self._store.layout.staging)
+        with self._store.snapshots.stage() as trial:
+            helper = Helper(self._settings.env, trial.folder)
         try:
             helper.call("remove", job)
         finally:
@@ -226,7 +227,8 @@ class LocalRunner:
                 self._helper.close()
                 self._helper = None
             if self._helper is None:
-                self._helper = Helper(self._settings.env, self._store.layout.staging)
+                with self._store.snapshots.stage() as trial:  # staged, so that nobody sweeps it away meanwhile
+                    self._helper = Helper(self._settings.env, trial.folder)
             return self._helper
 
     def _call(
