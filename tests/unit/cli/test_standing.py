@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +150,16 @@ def test_what_may_matter_is_planned_and_found_harmless(cli: Cli, shop: Path, pla
     assert len(plans) == 2
 
 
+def remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink()
+
+
 LOSSES: dict[str, Callable[[Path], object]] = {
     "record": lambda store: next(store.glob("records/*/*.json")).unlink(),
-    "blobs": lambda store: [path.unlink() for path in store.glob("oci/blobs/sha256/*")],
+    "blobs": lambda store: remove(store.glob("oci/blobs/sha256/*")),
     "names": lambda store: (store / "oci" / "index.json").write_text('{"schemaVersion": 2, "manifests": []}'),
-    "state of the tree": lambda store: [path.unlink() for path in store.glob("scan/*") if path.suffix != ".answer"],
+    "state of the tree": lambda store: remove(path for path in store.glob("scan/*") if path.suffix != ".answer"),
     "answers": lambda store: [path.write_bytes(path.read_bytes()[:-9]) for path in store.glob("scan/*.answer")],
 }
 
