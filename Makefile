@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format docs coverage bench bench-core lock reference clean
+.PHONY: help setup demo test test-all lint format coverage bench bench-core lock reference clean
 
 BIN := .venv/bin
 WORKERS ?= auto
@@ -39,10 +39,6 @@ lint: setup ## ruff, mypy, codespell, shellcheck
 format: setup ## Let ruff repair and format what it can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
-
-docs: setup ## Write the reference pages anew from commands and settings
-	@$(BIN)/python scripts/project_reference.py
-	@$(BIN)/python scripts/command_reference.py
 
 coverage: setup ## Line and branch coverage of the unit tests
 	@$(PYTEST) tests/unit --cov --cov-report=term
