@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,26 +119,3 @@ def test_a_full_disk_is_exit_5_and_the_next_run_works(tmp_path: Path) -> None:
         assert small.run(project, "cache", "verify").returncode == 0
     finally:
         subprocess.run(["umount", "-l", str(store)], check=False)
-
-
-def test_no_sandbox_is_exit_8_with_the_remedy(tmp_path: Path) -> None:
-    """Without bubblewrap there is no weaker mode (row 37)."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    toml = GOOD.replace('bootstrap = "debian/bookworm"', 'from = "scratch"').replace('"base", ', '"base", "step", ')
-    project = write_tree(
-        tmp_path / "project", {"lamella.toml": f'{toml}\n[layer.step]\nrun = ["true"]\n', "src/a": "a\n"}
-    )
-    env = {"PATH": str(programs), "HOME": str(tmp_path), "LAMELLA_STORE": str(tmp_path / "store")}
-    argv = [sys.executable, "-c", HIDE_BWRAP]
-    done = subprocess.run(argv, cwd=project, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 8, done.stderr
-    assert "hint:" in done.stderr
-
-
-HIDE_BWRAP = """
-import lamella.process as process
-process.SYSTEM_PATH = ""
-from lamella.cli.main import main
-main(["build", "--progress", "quiet"])
-"""
