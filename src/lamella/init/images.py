@@ -31,6 +31,7 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_VALUE = re.compile(r"://[^/@\s:]*:[^/@\s]+@|-----BEGIN")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAPPED = re.compile(r"(?:^|:)(\d+):(\d+)(?:/\w+)?$")
 _VOLUME = re.compile(r"[^:]+:/[^:]*(?::(?:ro|rw))?")
 
 
@@ -230,8 +231,11 @@ def _run(evidence: Evidence, notes: list[str]) -> Iterator[Line]:
     service = evidence.service
     if service is None:
         return
-    if service.ports:
-        yield Line(f"run.ports = {string_list(service.ports)}", (f"{evidence.compose} publishes them",))
+    mapped = [(port, _MAPPED.search(port)) for port in service.ports]
+    elsewhere = [port for port, match in mapped if match is not None and match[1] != match[2]]
+    if elsewhere:  # without a daemon a program has the host's network: it is reached at the port that it opens
+        shown = " ".join(f"-p {port}" for port in elsewhere)
+        notes.append(f"{evidence.compose} publishes other ports: lamella run --engine docker {shown} does the same")
     volumes = [text for text in service.volumes if _VOLUME.fullmatch(text) and not _is_source(text, evidence)]
     if volumes:
         yield Line(f"run.volumes = {string_list(volumes)}", (f"{evidence.compose} mounts them",))

@@ -78,9 +78,16 @@ def test_compose_ports_environment_and_volumes() -> None:
         "    environment: {MODE: prod, DB_PASSWORD: x, KEY_FILE:}\n"
         "    volumes: ['./app:/app/app', 'data:/data']\n"
     )
-    found = image({**REQUIREMENTS, "compose.yaml": compose}, "gives web DB_PASSWORD, KEY_FILE")
-    assert found["run"] == {"ports": ["9000:8000"], "volumes": ["data:/data"], "env": {"MODE": "prod"}}
+    files = {**REQUIREMENTS, "compose.yaml": compose}
+    found = image(files, "gives web DB_PASSWORD, KEY_FILE", "lamella run --engine docker -p 9000:8000 does the same")
+    assert found["run"] == {"volumes": ["data:/data"], "env": {"MODE": "prod"}}
+    assert found["expose"] == [8000]
     assert found["dirs"] == {"/data": "app"}
+
+
+def test_a_port_that_is_published_as_it_is_needs_no_word() -> None:
+    compose = "services:\n  web:\n    build: .\n    ports: ['8000:8000', '127.0.0.1:9:9/tcp']\n"
+    assert not proposal({**REQUIREMENTS, "compose.yaml": compose}).notes
 
 
 def test_each_server_gets_its_own_dockerfile() -> None:
