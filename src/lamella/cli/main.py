@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 __all__ = ["main"]
@@ -16,5 +17,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout.write(f"lamella {__version__}\n")
         sys.exit(0)
     from lamella.cli.run import run_cli
+
+    gc.set_threshold(100_000)  # what start-up makes stays: looking through it again and again finds nothing
 
     sys.exit(run_cli(arguments))

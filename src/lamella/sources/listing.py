@@ -194,11 +194,11 @@ class Listing:
 
     def racy_files(self) -> list[tuple[int, int]]:
         """(directory, file) numbers of the files that are RACY."""
-        found, directory = [], 0
-        for file, racy in enumerate(self.flags.translate(_IS_RACY)):
-            if racy:
-                directory = bisect_right(self.first, file, directory) - 1
-                found.append((directory, file))
+        marks = self.flags.translate(_IS_RACY)
+        found, file = [], marks.find(1)
+        while file >= 0:
+            found.append((bisect_right(self.first, file) - 1, file))
+            file = marks.find(1, file + 1)
         return found
 
     def is_link(self, file: int) -> bool:
