@@ -22,7 +22,7 @@ __all__ = ["command"]
     "upgrade",
     multiple=True,
     metavar="NAME",
-    help="Resolve a base, layer or suite anew; 'all' for everything.",
+    help="Resolve a base, a layer's set or a tool anew; 'all' for everything.",
 )
 @click.option("--check", is_flag=True, help="Change nothing; exit 2 when the lock is not up to date.")
 @format_option
@@ -36,12 +36,14 @@ def command(
 ) -> None:
     """Write lamella.lock: digests of bases, resolved Python sets, tools.
 
-    This is the only command that resolves anything; plan and build take what the lock holds. Commit the file.
+    This is the only command that resolves anything; plan and build take what the lock holds. Commit the file. A base is
+    pulled to be looked into only where planning must know what is inside.
 
     \b
     lamella lock                      what is new or changed
     lamella lock --upgrade all        everything anew
     lamella lock --upgrade deps       one layer's set
+    lamella lock --check              ask nobody; exit 2 with the difference when it is not up to date
     """
     session = project_session(file, build_args, contexts)
     chosen = None if not upgrade else () if "all" in upgrade else upgrade

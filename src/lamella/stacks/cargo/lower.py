@@ -117,7 +117,7 @@ def lower_cargo(context: LowerContext) -> Lowered:
     target = context.layer.to or f"/app/{work.selection.binary}"
     mode = "" if context.layer.mode is None else f"{context.layer.mode:04o}"
     placement = Placement(product, target, context.layer.owner, mode, rename=True, name=target)
-    requirement = Requirement("glibc", "", f"{work.selection.binary} is linked to it", work.rootfs.vertex)
+    requirement = Requirement("glibc", "", f"binary {work.selection.binary}", work.rootfs.vertex)
     return Lowered(
         product=product,
         placements=(placement,),
