@@ -1,0 +1,134 @@
+"""``make bench-core``: start-up, no-op build, step overhead, layer writing, scanning. Figures are whole processes.
+
+Each part alternates with its peer where it has one, and the median of at least five runs counts. Results go to
+``benchmarks/results/core.json``; nothing here fails because a figure is bad.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import scan, tar_writing
+
+RESULTS = Path(__file__).with_name("results") / "core.json"
+LAMELLA = [sys.executable, "-m", "lamella.cli"]
+FILES, RUNS, STEPS = 2000, 7, 10
+
+PROJECT = """
+[project]
+schema = 1
+name = "bench-core"
+
+[layer.base]
+bootstrap = "debian/bookworm"
+
+[layer.app]
+files = [{ from = "src", to = "/app" }]
+
+[image.bench]
+layers = ["base", STEPS"app"]
+"""
+
+
+def timed(argv: list[str], cwd: Path, env: dict[str, str]) -> float:
+    """Wall seconds of one process; a failure ends the benchmark."""
+    start = time.perf_counter()
+    subprocess.run(argv, cwd=cwd, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def row(name: str, work: str, ours: list[float], theirs: list[float], peer: str, goal: float) -> dict[str, Any]:
+    """One result; ``goal`` in seconds."""
+    ratio = statistics.median(theirs) / statistics.median(ours) if theirs else 0.0
+    return {
+        "id": name,
+        "work": work,
+        "ours": [round(value, 4) for value in ours],
+        "peer": peer,
+        "theirs": [round(value, 4) for value in theirs],
+        "ratio": round(ratio, 2),
+        "bytes": 0,
+        "goal": f"< {goal} s",
+        "met": statistics.median(ours) < goal,
+    }
+
+
+def start_up(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+    """``lamella --version`` against a bare interpreter."""
+    ours, theirs = [], []
+    for _ in range(RUNS):
+        ours.append(timed([*LAMELLA, "--version"], folder, env))
+        theirs.append(timed([sys.executable, "-c", "pass"], folder, env))
+    return row("start-up", "lamella --version", ours, theirs, "bare interpreter", 0.06)
+
+
+def no_op(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+    """P4: a project of 2,000 files, nothing changed."""
+    project = folder / "noop"
+    for number in range(FILES):
+        path = project / "src" / f"d{number // 50:02}" / f"f{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}\n")
+    (project / "lamella.toml").write_text(PROJECT.replace("STEPS", ""))
+    for _ in range(2):
+        subprocess.run(
+            [*LAMELLA, "build", "--progress", "quiet"], cwd=project, env=env, check=True, capture_output=True
+        )
+    time.sleep(2.5)  # files that are younger than two seconds are hashed again
+    timed([*LAMELLA, "build", "--progress", "quiet"], project, env)
+    ours, theirs = [], []
+    for _ in range(RUNS):
+        ours.append(timed([*LAMELLA, "build", "--progress", "quiet"], project, env))
+        theirs.append(timed([sys.executable, "-c", "import click"], project, env))
+    return row("P4 no-op build", f"{FILES} files", ours, theirs, "import of click (a limit, no peer)", 0.15)
+
+
+def step_overhead(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+    """Seconds per step of a chain of steps that do nothing, from the records of one build."""
+    project = folder / "steps"
+    (project / "src").mkdir(parents=True)
+    (project / "src" / "a").write_text("a\n")
+    layers = "".join(f'\n[layer.s{number}]\nrun = [["true"]]\nenv = {{ N = "{number}" }}\n' for number in range(STEPS))
+    names = "".join(f'"s{number}", ' for number in range(STEPS))
+    (project / "lamella.toml").write_text(PROJECT.replace("STEPS", names) + layers)
+    argv = [*LAMELLA, "build", "--progress", "quiet", "--format", "json"]
+    done = subprocess.run(argv, cwd=project, env=env, check=True, capture_output=True)
+    rows = json.loads(done.stdout)["vertices"]
+    ours = [item["seconds"] for item in rows if item["name"].startswith("s")]
+    return row("sandbox", "a step that does nothing, with its commit and facts", ours, [], "", 0.1)
+
+
+def main() -> None:
+    """Runs all parts, prints and keeps them."""
+    with tempfile.TemporaryDirectory(prefix="lamella-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        env = {**os.environ, "LAMELLA_STORE": str(folder / "store")}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        rows = [start_up(folder, env), no_op(folder, env), step_overhead(folder, env)]
+    for item in rows:
+        median = statistics.median(item["ours"])
+        against = f"  {item['peer']} {statistics.median(item['theirs']):.3f} s" if item["theirs"] else ""
+        print(f"{item['id']:16} {item['work']:52} {median:.3f} s, goal {item['goal']}: {item['met']}{against}")
+    machine = {
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": machine, "results": rows}, indent=1) + "\n", encoding="utf-8")
+    tar_writing.main()
+    scan.main()
+
+
+if __name__ == "__main__":
+    main()
