@@ -135,4 +135,4 @@ def program_stamp() -> str:
                     found.append((entry.path, stat.st_size, stat.st_mtime_ns))
                 elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
                     pending.append(entry.path)
-    return digest_value([__version__, sorted(found)])
+    return digest_bytes(repr((__version__, sorted(found))).encode("utf-8", "surrogateescape"))

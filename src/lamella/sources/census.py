@@ -18,7 +18,7 @@ from pathlib import Path
 from lamella.graph.patterns import compile_patterns
 from lamella.sources.dockerignore import NO_STATE, IgnoreRules, State
 from lamella.sources.git import Git, Repository, Tracked, find_git
-from lamella.sources.hashing import StatRow, is_racy, stat_row, unreadable
+from lamella.sources.hashing import is_racy, stat_row, unreadable
 from lamella.sources.listing import OWN, RACY, DirectoryRows
 
 __all__ = ["NEVER", "Census", "Cuts", "take_census", "witness"]
@@ -35,6 +35,9 @@ class Cuts:
 
     rules: IgnoreRules = field(default_factory=IgnoreRules)
     globs: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rules) or bool(self.globs)
 
     def file(self, path: str, state: State) -> bool:
         """Whether a file is left out; ``state`` is that of its directory."""
@@ -154,22 +157,23 @@ class _Taker:
     def _add(self, rows: DirectoryRows, path: str, name: str, flags: int) -> None:
         """A candidate, when it is there and a regular file or a symlink."""
         found = self._lstat(path)
-        if found is None or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        if found is None:
             return
         link = ""
-        if stat.S_ISLNK(found.st_mode):
+        if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISLNK(found.st_mode):
+                return
             try:
                 link = os.readlink(self._absolute(path))
             except OSError as error:
                 raise unreadable(path, error) from error
-        row: StatRow = stat_row(found)
         if is_racy(found.st_ctime_ns, self._now):
             flags |= OWN | RACY
-        rows.files[name] = (row, flags, link)
+        rows.files[name] = (stat_row(found), flags, link)
 
     def _lstat(self, path: str) -> os.stat_result | None:
         try:
-            return os.lstat(self._absolute(path))
+            return os.lstat(f"{self._root}/{path}" if path else self._root)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -237,20 +241,26 @@ class _Taker:
             if rows is None:
                 continue
             self._add_named(rows, directory, names.get(directory, {}), state)
-            for entry, path in self._entries(directory):
-                if not entry.is_dir(follow_symlinks=False):
-                    if entry.name == ".gitignore":
-                        absolute = self._absolute(path)
-                        self.census.witnesses[absolute] = witness(absolute)
-                    continue
+            for path in self._folders(directory):
                 skip, below = self._cuts.directory(path, state)
                 if not skip and path not in nested:
                     (pending if path in on_the_way else unknown).append((path, below))
 
+    def _folders(self, directory: str) -> list[str]:
+        """The directories in one; a ``.gitignore`` beside them is a witness."""
+        found = []
+        for entry, path in self._entries(directory):
+            if entry.is_dir(follow_symlinks=False):
+                found.append(path)
+            elif entry.name == ".gitignore":
+                absolute = self._absolute(path)
+                self.census.witnesses[absolute] = witness(absolute)
+        return found
+
     def _add_named(self, rows: DirectoryRows, directory: str, names: dict[str, int], state: State) -> None:
-        prefix = f"{directory}/" if directory else ""
+        prefix, cuts = f"{directory}/" if directory else "", bool(self._cuts)
         for name, flags in names.items():
-            if not self._cuts.file(prefix + name, state):
+            if not (cuts and self._cuts.file(prefix + name, state)):
                 self._add(rows, prefix + name, name, flags)
 
     def _not_ignored(self, top: str, where: Path, unknown: list[tuple[str, State]]) -> list[tuple[str, State]]:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lamella.errors import ConfigError
 from lamella.process import Completed, base_env, run, which
@@ -48,8 +49,7 @@ class Repository:
     """Files whose change may change what is ignored: exclude files, settings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
+class Tracked(NamedTuple):
     """One path of the index. ``vouched`` is false for assume-unchanged, skip-worktree and unmerged entries."""
 
     path: str

@@ -7,6 +7,8 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Callable
+from operator import attrgetter
 
 from lamella.errors import ConfigError, ResourceError
 
@@ -36,9 +38,10 @@ _WHOLE = 1 << 20
 """Files up to this many bytes are read at once."""
 
 
-def stat_row(found: os.stat_result) -> StatRow:
-    """The parts of a stat result that tell one state of an object from another."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
+stat_row: Callable[[os.stat_result], StatRow] = attrgetter(
+    "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode"
+)
+"""The parts of a stat result that tell one state of an object from another; called for each file of a tree."""
 
 
 def is_racy(ctime_ns: int, now: int) -> bool:

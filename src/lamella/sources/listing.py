@@ -225,6 +225,10 @@ class Listing:
         if self.stats.row(file) != row:
             self.stats.put(file, row)
             self.forget_trees(directory)
+        self.set_new_digest(file, digest, racy=racy)
+
+    def set_new_digest(self, file: int, digest: bytes, *, racy: bool) -> None:
+        """A file that was not KNOWN was hashed in the state that it was looked at in."""
         self.digests[_DIGEST * file : _DIGEST * (file + 1)] = digest
         self.flags[file] = self.flags[file] & ~RACY | KNOWN | (RACY | OWN if racy else 0)
 

@@ -20,7 +20,6 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -39,8 +38,6 @@ _LARGE = 1 << 20
 """Files above this many bytes are hashed side by side: then hashing runs without the interpreter's lock."""
 
 _PLACE = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
-_ROW = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode")
-"""``stat_row`` without a call in Python: a walk is as fast as this is."""
 
 _ANSWERS, _LONG_ANSWER = 4096, 4096
 """How many answers are remembered, and how many paths the longest may have."""
@@ -152,7 +149,7 @@ class Scanner:
             running = [(at, pool.submit(hash_file, self._absolute(*at))) for at in large]
             for at in wanted:
                 if sizes[at[1]] <= _LARGE:
-                    self._hash(at, now)
+                    self._hash(listing, at, now)
             for at, result in running:
                 self._learn(at, *result.result(), now)
         self._stale = True
@@ -169,14 +166,14 @@ class Scanner:
             listing.flags[file] &= ~RACY  # another target would have changed the directory, which is settled
         return True
 
-    def _hash(self, at: tuple[int, int], now: int) -> None:
+    def _hash(self, listing: Listing, at: tuple[int, int], now: int) -> None:
         directory, file = at
-        path, row = self._absolute(directory, file), self.listing.stats.row(file)
+        path, row = f"{self._root}/{listing.path(directory, file)}", listing.stats.row(file)
         digest = hash_unchanged(path, row)
         if digest is None:
             self._learn(at, *hash_file(path), now)
         else:
-            self.listing.set_digest(file, directory, row, digest, racy=is_racy(row[4], now))
+            listing.set_new_digest(file, digest, racy=is_racy(row[4], now))
 
     def _learn(self, at: tuple[int, int], digest: bytes, found: os.stat_result, now: int) -> None:
         directory, file = at
@@ -289,7 +286,7 @@ class Scanner:
         try:
             top = os.open(f"{self._root}/{directory}" if directory else self._root, _PLACE)
             try:
-                return [_ROW(os.stat(name, dir_fd=top, follow_symlinks=False)) for name in names]
+                return [stat_row(os.stat(name, dir_fd=top, follow_symlinks=False)) for name in names]
             finally:
                 os.close(top)
         except OSError:

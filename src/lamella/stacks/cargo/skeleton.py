@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -129,16 +130,14 @@ class _Asked:
             found = table.setdefault(entry, {**_source(request.dependency, entry, origin), "default-features": False})
             found["features"] = sorted({*found.get("features", ()), *request.features})
             found["default-features"] = found["default-features"] or request.default_features
+        versions = Counter(name for name, _ in {(entry.name, entry) for _, entry in self.all})
         out: dict[str, Any] = {}
         for (condition, kind), table in merged.items():
             place = out.setdefault("target", {}).setdefault(condition, {}) if condition else out
             for entry, value in table.items():
-                key, renamed = _key(entry, alone=self._versions(entry.name) == 1)
+                key, renamed = _key(entry, alone=versions[entry.name] == 1)
                 place.setdefault(kind, {})[key] = {k: v for k, v in {**value, **renamed}.items() if v != []}
         return out
-
-    def _versions(self, name: str) -> int:
-        return len({entry for _, entry in self.all if entry.name == name})
 
 
 def _key(entry: LockedPackage, *, alone: bool) -> tuple[str, dict[str, str]]:
