@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from lamella.clock import SystemClock
 from lamella.commit import replace_file
 from lamella.errors import ConfigError, LamellaError, SandboxError
 from lamella.init.bases import SUITES
+from lamella.init.evidence import is_foreign
 from lamella.init.hosttools import HostSight
 from lamella.init.propose import Asked
 from lamella.init.render import render_proposal
@@ -31,6 +34,10 @@ __all__ = ["command"]
 
 _PROGRAMS = ("cargo", "rustc", "cc", "node", "npm", "bun", "pnpm", "python3")
 """What stacks may ask of the host for ``host = true``."""
+
+_NOT_WALKED = (".git", ".venv", "node_modules", "target", "venv")
+_LARGEST = 1 << 20
+"""Bytes of a Dockerfile or compose file that is read."""
 
 
 @click.command("init")
@@ -57,7 +64,7 @@ def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_l
     path = folder.resolve() / PROJECT_NAME
     if path.exists() and not (force or stdout):
         raise ConfigError(f"{path} is there already", hint="lamella init --force replaces it, --stdout only shows")
-    asked = Asked(use_host)
+    asked = Asked(use_host, foreign=_foreign_files(path.parent))
     proposal = _proposal(path.parent, settings, asked)
     if not (stdout or no_lock):
         proposal = _write_and_lock(
@@ -124,6 +131,21 @@ def _proposal(folder: Path, settings: Settings, asked: Asked) -> Proposal:
         host = _host_sight(settings)
         with WorkTree(folder, clock=SystemClock(), env=settings.environ, cache=store.scan) as tree:
             return propose(tree, folder.name, StackTable(), host, asked)
+
+
+def _foreign_files(root: Path) -> dict[str, bytes]:
+    """Dockerfiles and compose files by path, also those that ignore files leave out; links are not followed."""
+    found: dict[str, bytes] = {}
+    for folder, names, files in os.walk(root):
+        inside = os.path.relpath(folder, root)
+        names[:] = [] if inside.count(os.sep) > 0 else sorted(name for name in names if name not in _NOT_WALKED)
+        for name in files:
+            path = Path(folder, name)
+            shown = os.path.normpath(os.path.join(inside, name)).replace(os.sep, "/")
+            if is_foreign(shown) and path.is_file() and path.stat().st_size <= _LARGEST:
+                with suppress(OSError):
+                    found[shown] = path.read_bytes()
+    return found
 
 
 def _host_sight(settings: Settings) -> HostSight:

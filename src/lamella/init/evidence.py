@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lamella.errors import ConfigError
-from lamella.graph.protocols import Tree
 from lamella.sources.compose import COMPOSE_NAMES, ComposeService, read_compose
 from lamella.sources.dockerfile import DockerfileFacts, read_dockerfile
 from lamella.stacks.base import Detection
 
-__all__ = ["PYTHON_SERVERS", "Evidence", "ForeignFiles", "find_evidence", "read_foreign_files"]
+__all__ = ["PYTHON_SERVERS", "Evidence", "ForeignFiles", "find_evidence", "is_foreign", "read_foreign_files"]
 
 PYTHON_SERVERS = (
     "uvicorn",
@@ -28,7 +27,6 @@ PYTHON_SERVERS = (
 )
 """Console scripts that start a Python service."""
 
-_PATTERNS = tuple(f"{place}{name}" for place in ("", "*/", "*/*/") for name in ("Dockerfile*", "*.Dockerfile"))
 _ELSEWHERE = re.compile(r"(?:^|/)(?:node_modules|tests?|examples?|fixtures|vendor|\.devcontainer|docs)/")
 _DEVELOPMENT = re.compile(r"(?:^|[-_./])(?:dev|develop|development|test|tests|ci|debug|local)(?:$|[-_./])")
 _STACK_WORDS = {
@@ -62,21 +60,29 @@ class ForeignFiles:
     notes: tuple[str, ...] = ()
 
 
-def read_foreign_files(tree: Tree) -> ForeignFiles:
-    """All that is there, outside of folders for tests, examples and other people's code."""
-    dockerfiles = [
-        (path, read_dockerfile(tree.read(path)))
-        for path in tree.paths(_PATTERNS)
-        if _is_dockerfile(path) and not _ELSEWHERE.search(path)
-    ]
+def is_foreign(path: str) -> bool:
+    """Whether a path, relative to the project, is a Dockerfile or compose file that counts."""
+    if path.count("/") > 2 or _ELSEWHERE.search(path):
+        return False
+    return _is_dockerfile(path) or posixpath.basename(path) in COMPOSE_NAMES
+
+
+def read_foreign_files(files: Mapping[str, bytes]) -> ForeignFiles:
+    """What is in the given files (path to bytes), those that :func:`is_foreign` names."""
+    dockerfiles = [(path, read_dockerfile(data)) for path, data in sorted(files.items()) if _is_dockerfile(path)]
     services: list[tuple[str, ComposeService]] = []
     notes = []
-    for path in tree.paths(tuple(f"{place}{name}" for place in ("", "*/") for name in COMPOSE_NAMES)):
+    found = sorted((path for path in files if not _is_dockerfile(path)), key=_compose_order)
+    for path in found:
         try:
-            services += [(path, service) for service in read_compose(tree.read(path), file=path)]
+            services += [(path, service) for service in read_compose(files[path], file=path)]
         except ConfigError as error:
             notes.append(f"{error.message}; nothing was taken from it")
     return ForeignFiles(tuple(dockerfiles), tuple(services), tuple(notes))
+
+
+def _compose_order(path: str) -> tuple[int, int, str]:
+    return (path.count("/"), COMPOSE_NAMES.index(posixpath.basename(path)), path)
 
 
 def _is_dockerfile(path: str) -> bool:

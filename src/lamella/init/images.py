@@ -11,7 +11,7 @@ from lamella.init.evidence import PYTHON_SERVERS, Evidence
 from lamella.init.values import Line, Table, inline_table, quoted, string_list
 from lamella.stacks.base import Detection
 
-__all__ = ["APP", "ImageParts", "container_user", "image_table"]
+__all__ = ["APP", "ImageParts", "container_user", "image_table", "moved"]
 
 APP = "/app"
 """Working directory of everything that is not a lone binary."""
@@ -106,8 +106,9 @@ def _command(detection: Detection, evidence: Evidence, notes: list[str]) -> Iter
         if len(program) > 1 and posixpath.basename(program[0]) == binary:
             yield Line(f"cmd = {string_list(program[1:])}", (f"{evidence.dockerfile} starts it with these",))
         return
-    found = _python_program(program, evidence) if detection.stack == "python" else ()
+    found = _python_program(program) if detection.stack == "python" else ()
     if found:
+        found = (found[0], *(moved(word, evidence.docker.workdir) for word in found[1:]))
         yield Line(f"entrypoint = {string_list(found)}", (f"{evidence.dockerfile} starts it so",))
     elif detection.entrypoint:
         why = detection.why.get("entrypoint", "") or "guessed from the sources: check it"
@@ -132,19 +133,18 @@ def _without_wrappers(program: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _python_program(program: tuple[str, ...], evidence: Evidence) -> tuple[str, ...]:
-    """A Dockerfile's command with the paths of our layout; empty for a program that is not the venv's."""
+def _python_program(program: tuple[str, ...]) -> tuple[str, ...]:
+    """A Dockerfile's command with a program of the venv; empty for one that is not."""
     if not program:
         return ()
     name = posixpath.basename(program[0])
     if name not in (*PYTHON_SERVERS, "python", "python3"):
         return ()
-    return (f"{_VENV}/{name}", *(_moved(word, evidence) for word in program[1:]))
+    return (f"{_VENV}/{name}", *program[1:])
 
 
-def _moved(text: str, evidence: Evidence) -> str:
-    """Paths below the Dockerfile's working directory as they are in our layout."""
-    home = evidence.docker.workdir
+def moved(text: str, home: str) -> str:
+    """Paths below a Dockerfile's working directory as they are in our layout; several with colons between."""
     if home in ("", "/"):
         return text
     return ":".join(
@@ -157,7 +157,9 @@ def _environment(detection: Detection, evidence: Evidence, notes: list[str]) -> 
     left = [name for name, value in evidence.docker.env.items() if _is_secret(name, value)]
     if left:
         notes.append(f"{evidence.dockerfile} sets {', '.join(left)}, which may be secret: give it with lamella run -e")
-    taken = {name: _moved(value, evidence) if name == "PYTHONPATH" else value for name, value in taken.items()}
+    taken = {
+        name: moved(value, evidence.docker.workdir) if name == "PYTHONPATH" else value for name, value in taken.items()
+    }
     reasons = [f"{evidence.dockerfile} sets {', '.join(taken)}"] if taken else []
     if detection.stack == "python":
         taken = {"PYTHONUNBUFFERED": "1", **taken}
@@ -173,7 +175,7 @@ def _environment(detection: Detection, evidence: Evidence, notes: list[str]) -> 
 
 def _is_taken(name: str, value: str) -> bool:
     known = _ENV_NAME.fullmatch(name) is not None and _NOT_TAKEN.fullmatch(name) is None
-    return known and value.isprintable() and not _is_secret(name, value)
+    return known and value != "" and value.isprintable() and not _is_secret(name, value)
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -181,6 +183,10 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def _port(detection: Detection, evidence: Evidence) -> Line | None:
+    if detection.stack == "python" and detection.expose and not _python_program(_without_wrappers(evidence.program())):
+        return Line(
+            f"expose = [{detection.expose}]", (detection.why.get("expose") or "guessed from the sources: check it",)
+        )
     if evidence.docker.ports:
         return Line(f"expose = [{', '.join(map(str, evidence.docker.ports))}]", (f"{evidence.dockerfile} exposes it",))
     match = _PORT.search(" ".join(evidence.program()))

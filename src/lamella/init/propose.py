@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.init.bases import BaseChoice, choose_base, interpreter_wish
+from lamella.init.clues import clues
 from lamella.init.evidence import Evidence, find_evidence, read_foreign_files
 from lamella.init.hosttools import HostSight, host_refusal, missing_packages
-from lamella.init.images import APP, ImageParts, container_user, image_table
+from lamella.init.images import APP, ImageParts, container_user, image_table, moved
 from lamella.init.pages import PageUse, find_uses, page_output
 from lamella.init.values import Line, Proposal, Table, quoted, string_list
 from lamella.stacks.base import DetectedLayer, Detection, Stack
@@ -40,11 +42,13 @@ class Asked:
 
     ``host`` True or False forces where steps run; None takes the host's tools for Rust and JavaScript where they are
     there and fit (rustup's downloads may be out of reach; Python's build steps need only packages of the archive).
-    ``prefer`` is a Debian suite to take before the default one.
+    ``prefer`` is a Debian suite to take before the default one. ``foreign`` are Dockerfiles and compose files by path:
+    ignore files often leave them out of the tree.
     """
 
     host: bool | None = None
     prefer: str = ""
+    foreign: Mapping[str, bytes] = field(default_factory=lambda: EMPTY_MAP)
 
 
 def propose(tree: Tree, folder: str, stacks: Mapping[str, Stack], host: HostSight, asked: Asked = Asked()) -> Proposal:
@@ -54,23 +58,9 @@ def propose(tree: Tree, folder: str, stacks: Mapping[str, Stack], host: HostSigh
         raise ConfigError(
             "no Cargo workspace, Python or JavaScript project was found here",
             hint="write lamella.toml by hand: docs/guides/first-project.md has the smallest one",
-            details=_clues(tree),
+            details=clues(tree),
         )
     return _Proposing(tree, folder, _named_apart(found), host, asked).proposal()
-
-
-def _clues(tree: Tree) -> tuple[str, ...]:
-    """Files that are there and were not enough."""
-    known = {
-        "Cargo.toml": "has no package with a binary, or cannot be read",
-        "pyproject.toml": "names no project",
-        "package.json": "has no lock file, or neither a script 'build' nor 'start'",
-        "yarn.lock": "cannot be read; change to npm, bun or pnpm",
-        "setup.py": "is run code; write a pyproject.toml or a requirements.txt",
-        "Pipfile": "is not read; export it: pipenv requirements > requirements.txt",
-        "environment.yml": "is not read; write a requirements.txt",
-    }
-    return tuple(f"{name} is there, and {why}" for name, why in known.items() if tree.exists(name))
 
 
 def _named_apart(found: tuple[Detection, ...]) -> tuple[Detection, ...]:
@@ -110,7 +100,7 @@ class _Proposing:
         """All tables."""
         servers = tuple(d for d in self.found if not page_output(d))
         pages = tuple(d for d in self.found if page_output(d))
-        files = read_foreign_files(self.tree)
+        files = read_foreign_files(self.asked.foreign)
         self.notes += files.notes
         uses = find_uses(self.tree, pages, servers)
         on_host = {id(d): self._runs_on_host(d) for d in self.found}
@@ -242,11 +232,37 @@ class _Proposing:
 
     # ---- images -------------------------------------------------------------------------------------------------
 
+    def _cargo_options(self, server: Detection, evidence: Evidence) -> None:
+        """Features that the Dockerfile builds the program with."""
+        words = evidence.docker.cargo
+        text = " ".join(words)
+        listed = re.findall(r"(?:--features|-F)[ =]([\w,/.+-]+)", text)
+        features = sorted({name for item in listed for name in item.split(",") if name})
+        pairs = [f"features = {string_list(features)}"] if features else []
+        pairs += ["default_features = false"] if "--no-default-features" in words else []
+        if server.stack == "cargo" and pairs:
+            self._edit_layer(
+                server.layers[0].name, "cargo = ", pairs, f"{evidence.dockerfile} builds it with these features"
+            )
+
+    def _edit_layer(self, name: str, start: str, pairs: list[str], why: str) -> None:
+        """Adds keys to the inline table of a layer's line."""
+        table = self.layers[name]
+        lines = tuple(
+            Line(f"{line.text.removesuffix(' }')}, {', '.join(pairs)} }}", line.why)
+            if line.text.startswith(start)
+            else line
+            for line in table.lines
+        )
+        self.layers[name] = replace(table, lines=lines, why=(*table.why, why))
+
     def _add_server(self, server: Detection, evidence: Evidence, served: list[PageUse], *, local: bool) -> None:
         name = self._image_name(server.name or posixpath.basename(server.directory.strip("./")) or self.folder)
         base, user, choice = self._base(name, server, evidence, local=local)
-        if choice.image and choice.version and server.stack == "python":
-            self._say_python(server, choice)
+        if choice.image and choice.version and server.stack == "python":  # the lock cannot know what packages bring
+            pair, why = f"python = {quoted(choice.version)}", f"{choice.image} has Python {choice.version}"
+            self._edit_layer(server.layers[0].name, "python = ", [pair], why)
+        self._cargo_options(server, evidence)
         layers = [base, *server.in_image, *(self._page_files(name, use) for use in served)]
         data = self._data_files(name, server, evidence)
         layers += [data] if data else []
@@ -254,20 +270,6 @@ class _Proposing:
         table, notes = image_table(ImageParts(name, tuple(layers), user, server, evidence, home))
         self.images[name] = table
         self.notes += notes
-
-    def _say_python(self, server: Detection, choice: BaseChoice) -> None:
-        """The interpreter that packages of an image bring is not in the lock, so the layer names it."""
-        first = server.layers[0].name
-        table = self.layers[first]
-        lines = tuple(
-            replace(line, text=f"{line.text.removesuffix(' }')}, python = {quoted(choice.version)} }}")
-            if line.text.startswith("python = ")
-            else line
-            for line in table.lines
-        )
-        self.layers[first] = replace(
-            table, lines=lines, why=(*table.why, f"{choice.image} has Python {choice.version}")
-        )
 
     def _page_files(self, image: str, use: PageUse) -> str:
         page = use.page.layers[-1].name
@@ -285,7 +287,8 @@ class _Proposing:
                 self.notes.append(f"{evidence.dockerfile} copies the whole folder; here it is {held or 'the package'}")
             return ""
         context = evidence.service.context if evidence.service else "."
-        taken = [(posixpath.normpath(posixpath.join(context or ".", copy.source)), copy.target) for copy in copies]
+        home = evidence.docker.workdir if server.stack != "cargo" else ""
+        taken = [(posixpath.normpath(posixpath.join(context or ".", c.source)), moved(c.target, home)) for c in copies]
         items = [
             f"{{ from = {quoted(source)}, to = {quoted(target)} }}"
             for source, target in taken

@@ -40,6 +40,7 @@ class DockerfileFacts:
     ``base`` is the image under it, empty when it depends on an argument without a default. ``ports`` are TCP ports.
     ``entrypoint`` and ``cmd`` are empty in shell forms that need a shell. ``health`` is the path of an HTTP health
     check on this host, ``health_port`` its port or 0. ``apt`` are the packages that the stage installs, in order.
+    ``cargo`` are the words of the last ``cargo build`` of any stage, empty when there is none.
     """
 
     base: str = ""
@@ -54,6 +55,7 @@ class DockerfileFacts:
     volumes: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
     copies: tuple[Copied, ...] = ()
+    cargo: tuple[str, ...] = ()
 
 
 def read_dockerfile(data: bytes) -> DockerfileFacts:
@@ -61,7 +63,7 @@ def read_dockerfile(data: bytes) -> DockerfileFacts:
     reader = _Reader()
     for word, rest in _instructions(data.decode("utf-8", "replace")):
         reader.take(word, rest)
-    return reader.facts
+    return replace(reader.facts, cargo=reader.cargo)
 
 
 class _Reader:
@@ -69,6 +71,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.facts = DockerfileFacts()
+        self.cargo: tuple[str, ...] = ()
         self._global: dict[str, str] = {}
         self._arguments: dict[str, str] = {}
         self._stages: dict[str, DockerfileFacts] = {}
@@ -158,6 +161,7 @@ class _Reader:
             self.facts = replace(self.facts, health="", health_port=0)
 
     def _run(self, rest: str) -> None:
+        self.cargo = _cargo_build(self._text(rest)) or self.cargo
         found = tuple(_apt_packages(rest))
         self.facts = replace(self.facts, apt=tuple(dict.fromkeys((*self.facts.apt, *found))))
 
@@ -250,6 +254,16 @@ def _plain_words(text: str) -> tuple[str, ...]:
     if words[:1] == ["exec"]:
         words = words[1:]
     return () if _SHELL.search(text) else tuple(words)
+
+
+def _cargo_build(command: str) -> tuple[str, ...]:
+    """The words after ``cargo`` of a command that builds or installs."""
+    for part in _STEPS.split(command):
+        words = _words(part)
+        at = next((i for i, word in enumerate(words) if posixpath.basename(word) == "cargo"), len(words))
+        if {"build", "install", "rustc"} & set(words[at + 1 : at + 3]):
+            return tuple(words[at + 1 :])
+    return ()
 
 
 def _apt_packages(command: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lamella.build.lock import lock_project
 from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
+from lamella.init.evidence import is_foreign
 from lamella.init.hosttools import HostSight
 from lamella.init.propose import Asked, propose
 from lamella.init.render import render_proposal
@@ -41,7 +42,10 @@ BARE = HostSight(glibc=(2, 36), suite="debian/bookworm")
 
 def proposal(files: Files, host: HostSight = HOST, asked: Asked = Asked()) -> Proposal:  # noqa: B008 - frozen value
     """What ``init`` proposes for a tree in a folder called shop."""
-    return propose(MemoryTree(files), "shop", StackTable(), host, asked)
+    foreign = {
+        path: data.encode() if isinstance(data, str) else data for path, data in files.items() if is_foreign(path)
+    }
+    return propose(MemoryTree(files), "shop", StackTable(), host, replace(asked, foreign=foreign))
 
 
 def first_plan(text: str, files: Files) -> Plan:

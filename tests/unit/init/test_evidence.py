@@ -110,10 +110,45 @@ def test_a_broken_compose_file_is_said_and_not_in_the_way() -> None:
     image({**REQUIREMENTS, "compose.yaml": "services:\n  a: }\n"}, "compose.yaml:2:6: not YAML")
 
 
-def test_nothing_recognised_says_what_is_there() -> None:
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"package.json": "{}", "yarn.lock": ""}, "yarn's lock file cannot be read"),
+        ({"package.json": '{"scripts": {"build": "nx build"}}', "package-lock.json": "{}"}, "package-lock.json"),
+        ({"Cargo.toml": '[workspace]\nmembers = ["a"]\n'}, "member 'a' has no Cargo.toml"),
+        (
+            {"Cargo.toml": '[package]\nname = "x"\n', "src/lib.rs": "", "Cargo.lock": cargo_lock("x")},
+            "no package of it has",
+        ),
+        ({"pyproject.toml": "[tool.ruff]\n"}, "pyproject.toml is there, and names no project"),
+        ({"Pipfile": ""}, "pipenv requirements"),
+    ],
+)
+def test_nothing_recognised_says_what_is_there_and_why_it_is_not_enough(files: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match="no Cargo workspace, Python or JavaScript project") as caught:
-        proposal({"package.json": "{}", "yarn.lock": ""})
-    assert len(caught.value.details) == 2
+        proposal(files)
+    assert any(said in detail for detail in caught.value.details), caught.value.details
+
+
+def test_features_of_the_dockerfile_are_those_of_the_layer() -> None:
+    docker = (
+        'FROM rust AS b\nARG DB=sqlite,mysql\nRUN cargo build --release --no-default-features --features "${DB}"\n'
+        'FROM debian:bookworm\nCMD ["shop"]\n'
+    )
+    manifest = RUST["Cargo.toml"].replace("[dependencies]", "[features]\nsqlite = []\nmysql = []\n[dependencies]")
+    layer = document({**RUST, "Cargo.toml": manifest, "Dockerfile": docker})["layer"]["app"]
+    assert layer["cargo"] == {"bin": "shop", "features": ["mysql", "sqlite"], "default_features": False}
+
+
+def test_files_of_a_python_dockerfile_move_with_its_working_directory() -> None:
+    docker = "FROM python:3.13\nWORKDIR /srv/api\nCOPY ./conf/prod.yaml conf/\nCMD uvicorn app.main:app\n"
+    layer = document({**REQUIREMENTS, "conf/prod.yaml": "a: 1", "Dockerfile": docker})["layer"]["data"]
+    assert layer["files"] == [{"from": "conf/prod.yaml", "to": "/app/conf/prod.yaml"}]
+
+
+def test_a_guessed_command_is_exposed_at_its_own_port() -> None:
+    found = image({**REQUIREMENTS, "Dockerfile": 'FROM python:3.13\nEXPOSE 5000\nENTRYPOINT ["./boot.sh"]\n'})
+    assert (found["entrypoint"][-1], found["expose"]) == ("8000", [8000])
 
 
 def test_layers_of_several_projects_have_names_of_their_own() -> None:

@@ -99,6 +99,14 @@ def test_copies_say_where_files_of_the_project_go() -> None:
     )
 
 
+def test_the_words_of_a_cargo_build_in_any_stage() -> None:
+    found = facts(
+        'FROM rust AS b\nARG F=a,b\nRUN cd /x && cargo +nightly build --features "$F" && strip y\nFROM debian\n'
+    )
+    assert found.cargo == ("+nightly", "build", "--features", "a,b")
+    assert facts("FROM rust\nRUN cargo fetch\n").cargo == ()
+
+
 def test_volumes_in_both_forms() -> None:
     assert facts('FROM x\nVOLUME ["/a", "/b/"]\nVOLUME /c /d\n').volumes == ("/a", "/b", "/c", "/d")
 

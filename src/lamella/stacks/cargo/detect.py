@@ -114,7 +114,8 @@ def _served(detection: Detection, server: Server) -> Detection:
         env = {server.variable: f"0.0.0.0:{server.port}"}
         why["env"] = f"{server.port_where} listens on {server.loopback} otherwise, which nobody outside reaches"
     elif server.loopback:
-        text = f"{server.port_where}: {server.binary} listens on {server.loopback}; make it 0.0.0.0"
+        place = f"{server.port_where}: " if server.port_where else ""
+        text = f"{place}{server.binary} listens on {server.loopback}; make it 0.0.0.0"
         notes = (f"{text}, or nobody outside of the container reaches it",)
     return replace(
         detection, expose=server.port, health=server.health, env=FrozenMap(env), why=FrozenMap(why), notes=notes

@@ -25,6 +25,8 @@ _LISTENS = re.compile(
 )
 _NO_SERVER = re.compile(r"(?:^|[-_])(?:xtask|bench(?:mark)?s?|examples?|tests?|mock|demo|fuzz|codegen|e2e)(?:$|[-_])")
 _TEST_FILE = re.compile(r"(?:^|/)(?:tests?|benches|examples)(?:/|\.rs$)|_tests?\.rs$")
+_COMMENT = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
+"""Whole lines, so that places stay right; examples in documentation listen too."""
 _TEST_PART = re.compile(r"#\[cfg\(test\)\]\s*mod\b")
 
 _ADDRESSES = (
@@ -33,6 +35,8 @@ _ADDRESSES = (
     re.compile(r"(?P<host>UNSPECIFIED|LOCALHOST)\s*(?:\.into\(\))?\s*\)?\s*,\s*(?P<port>\d{2,5})\b"),
     re.compile(r'\(\s*"(?P<host>0\.0\.0\.0|127\.0\.0\.1|localhost|::1?)"\s*,\s*(?P<port>\d{2,5})\s*\)'),
 )
+_LOOPBACK = re.compile(r'"(?P<host>127\.0\.0\.1|localhost|\[::1\]):\{')
+"""An address for this machine alone whose port is put in."""
 _PORTS = (
     re.compile(r'\bPORT"?\s*\)?[^;{}]{0,120}?\bunwrap_or(?:_else)?\s*\(\s*(?:\|_\|\s*)?"?(?P<port>\d{2,5})\b'),
     re.compile(r'\bdefault_value(?:_t)?\s*=\s*"?(?P<port>\d{2,5})"?[^;{}]{0,160}?\b\w*port\w*\s*:'),
@@ -141,6 +145,7 @@ def _sources(tree: Tree, package: Package) -> Iterator[_Source]:
             text = tree.read(path).decode("utf-8", "replace")
         except ConfigError:
             continue
+        text = _COMMENT.sub("", text)
         tests = _TEST_PART.search(text)
         yield _Source(path, text[: tests.start()] if tests else text)
 
@@ -164,7 +169,10 @@ def _described(server: Server, sources: list[_Source]) -> Server:
         server = replace(server, port=int(match["port"]), port_where=source.place(match.start()))
         if not public:
             variable = _VARIABLE.search(source.text[max(0, match.start() - 160) : match.start()])
-            server = replace(server, loopback=match[0], variable=variable[1] if variable else "")
+            server = replace(server, loopback=match[0].strip('"'), variable=variable[1] if variable else "")
+    written = None if found else _first(sources, (_LOOPBACK,))
+    if written is not None:
+        server = replace(server, loopback=f"{written[1]['host']}, by {written[0]}")
     port = None if found else _first(sources, _PORTS)
     if port is not None:
         server = replace(server, port=int(port[1]["port"]), port_where=port[0])

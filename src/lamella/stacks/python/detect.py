@@ -12,6 +12,7 @@ from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import DetectedLayer, Detection
+from lamella.stacks.python.locked import upwards
 from lamella.stacks.python.pyproject import Pyproject, read_pyproject
 from lamella.stacks.python.requirements import RequirementLine, Requirements, read_requirements
 
@@ -101,9 +102,9 @@ def _detect(tree: Tree, folder: str) -> Detection | None:
 
 def _from_project(tree: Tree, project: Pyproject) -> Detection:
     folder = project.folder
-    lock = next((name for name in ("uv.lock", "pylock.toml") if tree.exists(_join(folder, name))), "")
+    lock = _lock(tree, folder)
     reasons = [f"{project.path} declares project {project.name!r}"]
-    reasons.append(f"{_join(folder, lock)} locks it" if lock else "it has no lock file; `lamella lock` resolves it")
+    reasons.append(f"{lock} locks it" if lock else "it has no lock file; `lamella lock` resolves it")
     names = _names(project.dependencies)
     app = (
         _App((f"{VENV}/bin/{project.scripts[0]}",), why=f"the only console script of {project.path}")
@@ -114,6 +115,15 @@ def _from_project(tree: Tree, project: Pyproject) -> Detection:
     if not project.is_package:
         layers += _files(tree, folder)
     return _detection(folder, tuple(layers), app, project)
+
+
+def _lock(tree: Tree, folder: str) -> str:
+    """The lock beside the project, or uv's lock of a workspace above it."""
+    for place in upwards(folder):
+        for name in ("uv.lock", "pylock.toml") if place == folder else ("uv.lock",):
+            if tree.exists(_join(place, name)):
+                return _join(place, name)
+    return ""
 
 
 def _from_requirements(tree: Tree, folder: str, path: str, found: Requirements) -> Detection:
@@ -127,7 +137,7 @@ def _from_requirements(tree: Tree, folder: str, path: str, found: Requirements) 
 def _names(lines: Iterable[RequirementLine]) -> set[str]:
     """The packages that requirement lines bring, as far as servers are concerned: ``fastapi[standard]`` has one."""
     found = {line.name for line in lines}
-    extras = {extra for line in lines if line.name == "fastapi" for extra in line.extras}
+    extras = {extra for line in lines if line.name == "fastapi" and line.text for extra in line.requirement.extras}
     return found | ({"uvicorn"} if extras & {"standard", "all"} else set())
 
 

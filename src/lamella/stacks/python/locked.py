@@ -21,7 +21,7 @@ from lamella.stacks.python.stale import check_coverage, check_uv_metadata
 from lamella.stacks.python.uvlock import UvLock, Wanted, read_uv_lock
 from lamella.stacks.python.wishes import Wishes
 
-__all__ = ["UnlockedSetError", "locked_selection"]
+__all__ = ["UnlockedSetError", "locked_selection", "upwards"]
 
 
 def locked_selection(context: LowerContext, spec: PythonSpec, wishes: Wishes, target: Target) -> tuple[Selection, str]:
@@ -60,7 +60,7 @@ def _lock_path(context: LowerContext, spec: PythonSpec, wishes: Wishes) -> str:
     if wishes.project is None:
         return LAMELLA_LOCK
     folder = wishes.project.folder
-    for candidate in _upwards(folder):
+    for candidate in upwards(folder):
         path = posixpath.normpath(posixpath.join(candidate, "uv.lock"))
         if context.tree.exists(path):
             return path
@@ -76,7 +76,7 @@ def _lock_path(context: LowerContext, spec: PythonSpec, wishes: Wishes) -> str:
     return LAMELLA_LOCK
 
 
-def _upwards(folder: str) -> Iterable[str]:
+def upwards(folder: str) -> Iterable[str]:
     """A folder and those above it up to the project's root."""
     parts = [part for part in folder.split("/") if part not in ("", ".")]
     return ["/".join(parts[:count]) or "." for count in range(len(parts), -1, -1)]

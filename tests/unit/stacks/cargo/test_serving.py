@@ -80,9 +80,17 @@ def test_health_routes(line: str, path: str) -> None:
 
 def test_an_address_for_this_machine_alone_is_told_with_what_overrides_it() -> None:
     found = one('fn main() { let a = env::var("ADDR").unwrap_or("127.0.0.1:80".into()); TcpListener::bind(a) }')
-    assert (found.loopback, found.variable, found.port) == ('"127.0.0.1:80"', "ADDR", 80)
+    assert (found.loopback, found.variable, found.port) == ("127.0.0.1:80", "ADDR", 80)
     found = one('fn main() { TcpListener::bind("127.0.0.1:80") }')
-    assert (found.loopback, found.variable) == ('"127.0.0.1:80"', "")
+    assert (found.loopback, found.variable) == ("127.0.0.1:80", "")
+    found = one('const DEFAULT_PORT: u16 = 6379;\nfn main() { TcpListener::bind(format!("127.0.0.1:{}", p)) }')
+    assert (found.loopback, found.port) == ("127.0.0.1, by src/main.rs:2", 6379)
+
+
+def test_examples_in_comments_do_not_count() -> None:
+    assert servers({"src/main.rs": '/// TcpListener::bind("0.0.0.0:1")\nfn main() {}'}) == ()
+    found = one('    // "localhost:1"\nfn main() { TcpListener::bind("0.0.0.0:80") }')
+    assert (found.port, found.port_where) == (80, "src/main.rs:2")
 
 
 def test_a_public_address_wins_over_one_for_this_machine() -> None:
