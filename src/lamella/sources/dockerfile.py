@@ -22,6 +22,7 @@ _HEREDOC = re.compile(r"<<-?(['\"]?)(\w+)\1")
 _SHELL = re.compile(r"[$`|&;<>()*?{}~\[\]]")
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[\w./-]*)?")
 _PACKAGE = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?:=\S+)?")
+_CARGO = re.compile(r"(?:[\w-]+-)?cargo|cross")
 _STEPS = re.compile(r"&&|\|\||;|\n")
 
 
@@ -257,10 +258,10 @@ def _plain_words(text: str) -> tuple[str, ...]:
 
 
 def _cargo_build(command: str) -> tuple[str, ...]:
-    """The words after ``cargo`` of a command that builds or installs."""
+    """The words after ``cargo`` (or a wrapper around it) of a command that builds or installs."""
     for part in _STEPS.split(command):
         words = _words(part)
-        at = next((i for i, word in enumerate(words) if posixpath.basename(word) == "cargo"), len(words))
+        at = next((i for i, word in enumerate(words) if _CARGO.fullmatch(posixpath.basename(word))), len(words))
         if {"build", "install", "rustc"} & set(words[at + 1 : at + 3]):
             return tuple(words[at + 1 :])
     return ()

@@ -105,6 +105,8 @@ def test_the_words_of_a_cargo_build_in_any_stage() -> None:
     )
     assert found.cargo == ("+nightly", "build", "--features", "a,b")
     assert facts("FROM rust\nRUN cargo fetch\n").cargo == ()
+    wrapped = 'FROM rust\nARG DB=x\nRUN A="$(b "$(c)-d")" xx-cargo build --features ${DB} && e\n'
+    assert facts(wrapped).cargo == ("build", "--features", "x")
 
 
 def test_volumes_in_both_forms() -> None:

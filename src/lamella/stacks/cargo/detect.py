@@ -112,10 +112,9 @@ def _served(detection: Detection, server: Server) -> Detection:
     notes: tuple[str, ...] = ()
     if server.loopback and server.variable:
         env = {server.variable: f"0.0.0.0:{server.port}"}
-        why["env"] = f"{server.port_where} listens on {server.loopback} otherwise, which nobody outside reaches"
+        why["env"] = f"{server.loopback_where} listens on {server.loopback} otherwise, which nobody outside reaches"
     elif server.loopback:
-        place = f"{server.port_where}: " if server.port_where else ""
-        text = f"{place}{server.binary} listens on {server.loopback}; make it 0.0.0.0"
+        text = f"{server.loopback_where}: {server.binary} listens on {server.loopback}; make it 0.0.0.0"
         notes = (f"{text}, or nobody outside of the container reaches it",)
     return replace(
         detection, expose=server.port, health=server.health, env=FrozenMap(env), why=FrozenMap(why), notes=notes

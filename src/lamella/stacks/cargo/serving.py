@@ -58,9 +58,9 @@ class Server:
     """A binary that listens. ``where`` is the first place that shows it (``file:line``).
 
     ``port`` is 0 and ``health`` empty when no literal says them; ``port_where`` and ``health_where`` are their places.
-    ``loopback`` is the address in the sources when it is one that nobody outside a container reaches, ``variable`` the
-    environment variable that seems to override it. ``data_where`` is where a database file in the working directory is
-    named, empty when there is none.
+    ``loopback`` is the address in the sources when it is one that nobody outside a container reaches, with its place,
+    ``variable`` the environment variable that seems to override it. ``data_where`` is where a database file in the
+    working directory is named, empty when there is none.
     """
 
     package: Package
@@ -71,6 +71,7 @@ class Server:
     health: str = ""
     health_where: str = ""
     loopback: str = ""
+    loopback_where: str = ""
     variable: str = ""
     data_where: str = ""
 
@@ -169,10 +170,11 @@ def _described(server: Server, sources: list[_Source]) -> Server:
         server = replace(server, port=int(match["port"]), port_where=source.place(match.start()))
         if not public:
             variable = _VARIABLE.search(source.text[max(0, match.start() - 160) : match.start()])
-            server = replace(server, loopback=match[0].strip('"'), variable=variable[1] if variable else "")
+            place, name = source.place(match.start()), variable[1] if variable else ""
+            server = replace(server, loopback=match[0].strip('"'), loopback_where=place, variable=name)
     written = None if found else _first(sources, (_LOOPBACK,))
     if written is not None:
-        server = replace(server, loopback=f"{written[1]['host']}, by {written[0]}")
+        server = replace(server, loopback=written[1]["host"], loopback_where=written[0])
     port = None if found else _first(sources, _PORTS)
     if port is not None:
         server = replace(server, port=int(port[1]["port"]), port_where=port[0])

@@ -84,7 +84,7 @@ def test_an_address_for_this_machine_alone_is_told_with_what_overrides_it() -> N
     found = one('fn main() { TcpListener::bind("127.0.0.1:80") }')
     assert (found.loopback, found.variable) == ("127.0.0.1:80", "")
     found = one('const DEFAULT_PORT: u16 = 6379;\nfn main() { TcpListener::bind(format!("127.0.0.1:{}", p)) }')
-    assert (found.loopback, found.port) == ("127.0.0.1, by src/main.rs:2", 6379)
+    assert (found.loopback, found.loopback_where, found.port) == ("127.0.0.1", "src/main.rs:2", 6379)
 
 
 def test_examples_in_comments_do_not_count() -> None:
