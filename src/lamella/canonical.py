@@ -119,11 +119,12 @@ def _plain_map(value: Mapping[Any, Any]) -> dict[str, Any]:
     return out
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_json(value: Any) -> bytes:
     """``value`` as canonical JSON bytes."""
-    return json.dumps(plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode(
-        "utf-8", "surrogateescape"
-    )
+    return _ENCODER.encode(plain(value)).encode("utf-8", "surrogateescape")
 
 
 def digest_bytes(data: bytes) -> str:

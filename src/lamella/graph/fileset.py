@@ -207,10 +207,13 @@ def _ensure_directory(rows: dict[str, dict[str, list[Any]]], directory: str) -> 
         directory = directory.rpartition("/")[0]
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def directory_digest(rows: dict[str, list[Any]]) -> str:
     """Digest of one directory from its rows by name; see :func:`merkle_digest`."""
     # rows hold strings and integers only, so this is canonical JSON without the pass that makes values plain
-    text = json.dumps([rows[name] for name in sorted(rows)], ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODE([rows[name] for name in sorted(rows)])
     return digest_bytes(text.encode("utf-8", "surrogateescape"))
 
 

@@ -82,7 +82,15 @@ class Lockfile:
 
     def dependencies(self, package: LockedPackage) -> tuple[LockedPackage, ...]:
         """The entries that one depends on."""
-        return tuple(self.resolve(text) for text in package.dependencies)
+        known = self._known.get(id(package))
+        if known is None:
+            known = self._known[id(package)] = package, tuple(self.resolve(text) for text in package.dependencies)
+        return known[1]
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[LockedPackage, tuple[LockedPackage, ...]]]:
+        """What :meth:`dependencies` found, by identity; the entries are kept, so no identity is used again."""
+        return {}
 
     def reachable(self, roots: Iterable[LockedPackage]) -> tuple[LockedPackage, ...]:
         """The entries of ``roots`` and all that they depend on, in the file's order."""

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
+from json import JSONEncoder
 from typing import Any
 
 from lamella.errors import InternalError
@@ -16,6 +16,7 @@ from lamella.errors import InternalError
 __all__ = ["toml_text", "toml_value"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_quoted = JSONEncoder(ensure_ascii=False).encode
 
 
 def toml_text(document: Mapping[str, Any]) -> str:
@@ -41,7 +42,7 @@ def _key(key: str) -> str:
 
 def _string(text: str) -> str:
     """A basic string: JSON's escapes are TOML's, but TOML wants DEL escaped as well."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return _quoted(text).replace("\x7f", "\\u007f")
 
 
 def toml_value(value: Any) -> str:
