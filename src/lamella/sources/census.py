@@ -18,7 +18,7 @@ from pathlib import Path
 from lamella.graph.patterns import compile_patterns
 from lamella.sources.dockerignore import NO_STATE, IgnoreRules, State
 from lamella.sources.git import Git, Repository, Tracked, find_git
-from lamella.sources.hashing import is_racy, stat_row, unreadable
+from lamella.sources.hashing import first_racy, is_racy, stat_row, unreadable
 from lamella.sources.listing import OWN, RACY, DirectoryRows
 
 __all__ = ["NEVER", "Census", "Cuts", "take_census", "witness"]
@@ -136,13 +136,17 @@ class _Taker:
 
     def _entries(self, directory: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         prefix = f"{directory}/" if directory else ""
+        for entry in self._listed(directory):
+            if entry.name not in NEVER:
+                yield entry, prefix + entry.name
+
+    def _listed(self, directory: str) -> list[os.DirEntry[str]]:
+        """What is in a directory; nothing when it vanished."""
         try:
             with os.scandir(self._absolute(directory)) as entries:
-                for entry in entries:
-                    if entry.name not in NEVER:
-                        yield entry, prefix + entry.name
+                return list(entries)
         except FileNotFoundError:
-            return
+            return []
         except OSError as error:
             raise unreadable(directory or self._root, error) from error
 
@@ -248,20 +252,28 @@ class _Taker:
 
     def _folders(self, directory: str) -> list[str]:
         """The directories in one; a ``.gitignore`` beside them is a witness."""
-        found = []
-        for entry, path in self._entries(directory):
-            if entry.is_dir(follow_symlinks=False):
-                found.append(path)
-            elif entry.name == ".gitignore":
-                absolute = self._absolute(path)
-                self.census.witnesses[absolute] = witness(absolute)
-        return found
+        prefix = f"{directory}/" if directory else ""
+        entries = self._listed(directory)
+        if any(entry.name == ".gitignore" for entry in entries):
+            absolute = self._absolute(f"{prefix}.gitignore")
+            self.census.witnesses[absolute] = witness(absolute)
+        folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return [prefix + name for name in folders if name not in NEVER]
 
     def _add_named(self, rows: DirectoryRows, directory: str, names: dict[str, int], state: State) -> None:
         prefix, cuts = f"{directory}/" if directory else "", bool(self._cuts)
+        lead, young = f"{self._root}/{prefix}", first_racy(self._now)
         for name, flags in names.items():
-            if not (cuts and self._cuts.file(prefix + name, state)):
+            if cuts and self._cuts.file(prefix + name, state):
+                continue
+            try:
+                found = os.lstat(lead + name)
+            except OSError:
+                found = None
+            if found is None or found.st_ctime_ns >= young or not stat.S_ISREG(found.st_mode):
                 self._add(rows, prefix + name, name, flags)
+            else:
+                rows.files[name] = (stat_row(found), flags, "")
 
     def _not_ignored(self, top: str, where: Path, unknown: list[tuple[str, State]]) -> list[tuple[str, State]]:
         """Those of some directories without candidates that git does not ignore."""

@@ -15,6 +15,7 @@ from lamella.errors import ConfigError, ResourceError
 __all__ = [
     "SETTLED_SECONDS",
     "StatRow",
+    "first_racy",
     "hash_file",
     "hash_unchanged",
     "is_racy",
@@ -50,7 +51,12 @@ def is_racy(ctime_ns: int, now: int) -> bool:
     Only ctime counts: programs may set mtime, nobody sets ctime. A ctime in the future (the clock was set back) is
     never trusted.
     """
-    return ctime_ns // 10**9 >= now - SETTLED_SECONDS
+    return ctime_ns >= first_racy(now)
+
+
+def first_racy(now: int) -> int:
+    """The earliest change, in nanoseconds, that is racy for a look at ``now``; see :func:`is_racy`."""
+    return (now - SETTLED_SECONDS) * 10**9
 
 
 def unreadable(path: str, error: OSError) -> ConfigError | ResourceError:

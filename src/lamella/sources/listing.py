@@ -330,11 +330,14 @@ class Listing:
     def _rows(self, files: Iterable[int], directories: dict[str, str]) -> dict[str, list[object]]:
         """The rows of one directory, as ``graph.fileset.merkle_digest`` defines them."""
         rows: dict[str, list[object]] = {}
+        names, modes, digests = self.names, self.stats.parts[5], self.digests
         for file in files:
-            name = self.names[file]
-            link = self.is_link(file)
-            content = self.links[file] if link else self.digest(file)
-            rows[name] = [name, "l" if link else "f", self.mode(file), content]
+            name, mode = names[file], modes[file]
+            if stat.S_ISLNK(mode):
+                rows[name] = [name, "l", 0o777, self.links[file]]
+            else:
+                content = f"sha256:{digests[_DIGEST * file : _DIGEST * (file + 1)].hex()}"
+                rows[name] = [name, "f", 0o755 if mode & stat.S_IXUSR else 0o644, content]
         for name, digest in directories.items():
             rows[name] = [name, "d", digest]
         return rows

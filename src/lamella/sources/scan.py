@@ -28,7 +28,7 @@ from lamella.errors import LamellaError
 from lamella.graph.protocols import Clock
 from lamella.sources.census import Cuts, take_census, witness
 from lamella.sources.git import Git, find_git
-from lamella.sources.hashing import StatRow, hash_file, hash_unchanged, is_racy, stat_row
+from lamella.sources.hashing import StatRow, first_racy, hash_file, hash_unchanged, is_racy, stat_row
 from lamella.sources.listing import KNOWN, OWN, RACY, Listing
 from lamella.sources.scan_cache import Answer, Scan, load_scan, save_scan
 
@@ -147,9 +147,7 @@ class Scanner:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             large = [at for at in wanted if sizes[at[1]] > _LARGE]
             running = [(at, pool.submit(hash_file, self._absolute(*at))) for at in large]
-            for at in wanted:
-                if sizes[at[1]] <= _LARGE:
-                    self._hash(listing, at, now)
+            self._hash([at for at in wanted if sizes[at[1]] <= _LARGE], now)
             for at, result in running:
                 self._learn(at, *result.result(), now)
         self._stale = True
@@ -166,14 +164,19 @@ class Scanner:
             listing.flags[file] &= ~RACY  # another target would have changed the directory, which is settled
         return True
 
-    def _hash(self, listing: Listing, at: tuple[int, int], now: int) -> None:
-        directory, file = at
-        path, row = f"{self._root}/{listing.path(directory, file)}", listing.stats.row(file)
-        digest = hash_unchanged(path, row)
-        if digest is None:
-            self._learn(at, *hash_file(path), now)
-        else:
-            listing.set_new_digest(file, digest, racy=is_racy(row[4], now))
+    def _hash(self, wanted: Iterable[tuple[int, int]], now: int) -> None:
+        """Hashes files one after the other."""
+        listing, young = self.listing, first_racy(now)
+        names, stats, known, lead = listing.names, listing.stats, -1, ""
+        for directory, file in wanted:
+            if directory != known:
+                known, lead = directory, f"{self._root}/{listing.directories[directory]}/"
+            row = stats.row(file)
+            digest = hash_unchanged(lead + names[file], row)
+            if digest is None:
+                self._learn((directory, file), *hash_file(lead + names[file]), now)
+            else:
+                listing.set_new_digest(file, digest, racy=row[4] >= young)
 
     def _learn(self, at: tuple[int, int], digest: bytes, found: os.stat_result, now: int) -> None:
         directory, file = at
