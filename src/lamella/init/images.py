@@ -38,7 +38,7 @@ _VOLUME = re.compile(r"[^:]+:/[^:]*(?::(?:ro|rw))?")
 @dataclass(frozen=True, slots=True)
 class ImageParts:
     """What an image table is made of: ``layers`` lowest first, ``user`` the name that the base has, ``home`` the
-    working directory when a page is looked for below it.
+    working directory when a page is looked for below it, ``writes`` a place that writes into the working directory.
     """
 
     name: str
@@ -47,11 +47,12 @@ class ImageParts:
     detection: Detection
     evidence: Evidence
     home: str = ""
+    writes: str = ""
 
     @property
     def keeps_data(self) -> str:
-        """Where the sources name a database in the working directory, when that can be a volume."""
-        return self.detection.why.get("data", "") if self.detection.stack == "cargo" and not self.home else ""
+        """What writes into the working directory, when that can be a volume: a lone binary needs no files there."""
+        return self.writes if self.detection.stack == "cargo" and not self.home else ""
 
 
 def container_user(evidence: Evidence) -> tuple[str, int, tuple[str, ...]]:
@@ -80,9 +81,6 @@ def image_table(parts: ImageParts) -> tuple[Table, tuple[str, ...]]:
     port, health = _port(detection, evidence), _health(detection, evidence)
     lines += [line for line in (port, health if port else None) if line is not None]
     lines += [*_volumes(parts), *_run(evidence, notes)]
-    if parts.home and detection.why.get("data"):
-        place = detection.why["data"]
-        notes.append(f"{place} keeps a database in the working directory, which is not writable: move it to a volume")
     return Table(f"image.{parts.name}", tuple(lines)), (*detection.notes, *notes)
 
 
@@ -95,7 +93,7 @@ def _workdir(parts: ImageParts) -> Iterator[Line]:
     elif docker.workdir not in ("", "/"):
         yield Line(f"workdir = {quoted(docker.workdir)}", (f"{parts.evidence.dockerfile} says WORKDIR",))
     elif parts.keeps_data:
-        yield Line(f"workdir = {quoted(DATA)}", (f"{parts.keeps_data} keeps a database in the working directory",))
+        yield Line(f"workdir = {quoted(DATA)}", (f"{parts.keeps_data} writes into the working directory",))
 
 
 def _command(detection: Detection, evidence: Evidence, notes: list[str]) -> Iterator[Line]:
@@ -227,9 +225,12 @@ def _volumes(parts: ImageParts) -> Iterator[Line]:
     if volumes:
         yield Line(f"volumes = {string_list(volumes)}", (why,))
     named = [text.split(":")[1] for text in (service.volumes if service else ()) if re.match(r"[\w-]+:/", text)]
-    if volumes or named:
-        owned = dict.fromkeys((*volumes, *named), parts.user)
-        yield Line(f"dirs = {inline_table(owned)}", ("so that the user may write there",))
+    here = (APP,) if parts.writes and not parts.keeps_data else ()
+    if volumes or named or here:
+        owned = dict.fromkeys((*volumes, *named, *here), parts.user)
+        reasons = ["the user may write there"] if volumes or named else []
+        reasons += [f"{parts.writes} writes into the working directory; a volume would keep it"] if here else []
+        yield Line(f"dirs = {inline_table(owned)}", tuple(reasons))
 
 
 def _run(evidence: Evidence, notes: list[str]) -> Iterator[Line]:

@@ -14,7 +14,7 @@ from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import Detection
 
-__all__ = ["PageUse", "find_uses", "page_output"]
+__all__ = ["PageUse", "find_uses", "page_output", "source_files"]
 
 _ENDS = {"cargo": ("rs",), "python": ("py",), "node": ("js", "mjs", "cjs", "ts", "mts")}
 _ELSEWHERE = re.compile(
@@ -66,7 +66,7 @@ def find_uses(tree: Tree, pages: tuple[Detection, ...], servers: tuple[Detection
 
 
 def _uses(tree: Tree, page: Detection, server: Detection, output: str) -> Iterator[PageUse]:
-    for path in _sources(tree, page, server):
+    for path in source_files(tree, server, without=page.directory):
         try:
             text = tree.read(path).decode("utf-8", "replace")
         except ConfigError:
@@ -80,10 +80,10 @@ def _uses(tree: Tree, page: Detection, server: Detection, output: str) -> Iterat
                 yield use
 
 
-def _sources(tree: Tree, page: Detection, server: Detection) -> list[str]:
-    """Files of the server's language, not those of the page."""
+def source_files(tree: Tree, server: Detection, *, without: str = "") -> list[str]:
+    """Files of a server's language, no tests, shortest paths first; ``without`` is a folder that is left out."""
     prefix = "" if server.directory in ("", ".") else f"{server.directory}/"
-    own = f"{page.directory}/" if page.directory not in ("", ".") else "\0"
+    own = f"{without}/" if without not in ("", ".") else "\0"
     paths = tree.paths(tuple(f"{prefix}**/*.{end}" for end in _ENDS[server.stack]))
     wanted = [path for path in paths if not _ELSEWHERE.search(path) and not path.startswith(own)]
     return sorted(wanted, key=lambda path: (path.count("/"), path))[:_FILES]

@@ -17,6 +17,7 @@ from lamella.init.hosttools import HostSight, host_refusal, missing_packages
 from lamella.init.images import APP, ImageParts, container_user, image_table, moved
 from lamella.init.pages import PageUse, find_uses, page_output
 from lamella.init.values import Line, Proposal, Table, quoted, string_list
+from lamella.init.writes import find_write
 from lamella.stacks.base import DetectedLayer, Detection, Stack
 
 __all__ = ["Asked", "propose"]
@@ -267,7 +268,9 @@ class _Proposing:
         data = self._data_files(name, server, evidence)
         layers += [data] if data else []
         home = APP if any(use.target.startswith(f"{APP}/") for use in served) else ""
-        table, notes = image_table(ImageParts(name, tuple(layers), user, server, evidence, home))
+        table, notes = image_table(
+            ImageParts(name, tuple(layers), user, server, evidence, home, find_write(self.tree, server))
+        )
         self.images[name] = table
         self.notes += notes
 
