@@ -254,6 +254,16 @@ class Process:
         """The reading end when it was started with a pipe."""
         return self._popen.stderr
 
+    def take_streams(self) -> tuple[IO[bytes] | None, IO[bytes] | None, IO[bytes] | None]:
+        """Hands its pipes (input, output, errors) to the caller, who closes each in the thread that uses it.
+
+        Closing a pipe while another thread reads it frees its number, and the read may then take what belongs to
+        the next program that was started.
+        """
+        streams = (self._popen.stdin, self._popen.stdout, self._popen.stderr)
+        self._popen.stdin = self._popen.stdout = self._popen.stderr = None
+        return streams
+
     def poll(self) -> int | None:
         """The exit status, None while it runs."""
         return self._popen.poll()
@@ -409,11 +419,12 @@ def _pump(
     cancelled: threading.Event | None,
 ) -> None:
     """Feeds input and takes output until both pipes are closed; ends the process when it must not go on."""
-    pieces: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-    for index, pipe in enumerate((process.stdout, process.stderr)):
+    pieces: queue.SimpleQueue[tuple[int, bytes | OSError]] = queue.SimpleQueue()
+    source, *sinks = process.take_streams()
+    for index, pipe in enumerate(sinks):
         threading.Thread(target=_read_all, args=(pipe, index, pieces), daemon=True).start()
     if stdin is not None:
-        threading.Thread(target=_write_all, args=(process.stdin, stdin), daemon=True).start()
+        threading.Thread(target=_write_all, args=(source, stdin), daemon=True).start()
     deadline = None if timeout is None else monotonic() + timeout
     given_up: float | None = None
     open_pipes = 2
@@ -432,17 +443,23 @@ def _pump(
                 if monotonic() > given_up:
                     return
             continue
+        if isinstance(data, OSError):
+            raise ResourceError(f"the output of {process.argv[0]} cannot be read: {data.strerror}") from data
         if data:
             kept[index].take(data)
         else:
             open_pipes -= 1
 
 
-def _read_all(pipe: IO[bytes], index: int, pieces: queue.SimpleQueue[tuple[int, bytes]]) -> None:
-    with suppress(OSError, ValueError):
-        while data := os.read(pipe.fileno(), _READ):
-            pieces.put((index, data))
-    pieces.put((index, b""))
+def _read_all(pipe: IO[bytes], index: int, pieces: queue.SimpleQueue[tuple[int, bytes | OSError]]) -> None:
+    """Takes what a pipe gives until its end and closes it; an error goes the same way as data."""
+    with pipe:
+        try:
+            while data := os.read(pipe.fileno(), _READ):
+                pieces.put((index, data))
+            pieces.put((index, b""))
+        except OSError as error:
+            pieces.put((index, error))
 
 
 def _write_all(pipe: IO[bytes], data: bytes) -> None:

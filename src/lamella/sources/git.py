@@ -103,7 +103,10 @@ class Git:
             if b"not a git repository" in done.stderr or b"must be run in a work tree" in done.stderr:
                 return None
             raise _failed(directory, ("rev-parse",), done)
-        top, index, *others = (Path(os.fsdecode(line)) for line in done.stdout.rstrip(b"\n").split(b"\n"))
+        found = [Path(os.fsdecode(line)) for line in done.stdout.rstrip(b"\n").split(b"\n")]
+        if len(found) != 1 + len(names):
+            raise _failed(directory, ("rev-parse",), done)
+        top, index, *others = found
         return Repository(top, index, (*others, *self._global_witnesses(directory)))
 
     def _global_witnesses(self, directory: Path) -> tuple[Path, ...]:

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,29 @@ def test_which_looks_on_path_and_where_the_system_keeps_its_programs(tmp_path: P
 
 def test_paste_quotes_for_a_shell() -> None:
     assert paste(["a b", "c'd"], cwd=Path("/x y")) == """cd '/x y' && 'a b' 'c'"'"'d'"""
+
+
+def test_a_pipe_is_closed_by_its_reader_only() -> None:
+    """Its number must not go to the next program's pipe while a thread may still read it."""
+    before = _pipes()
+    left_behind = "import os, time; os.setsid(); time.sleep(3)"
+    program = f"import os, time\nif os.fork() == 0:\n    {left_behind}\nelse:\n    time.sleep(60)"
+    cancelled = threading.Event()
+    threading.Timer(0.5, cancelled.set).start()
+    run([sys.executable, "-c", program], env={}, check=False, cancelled=cancelled)
+    opened = _pipes() - before
+    assert opened, "the left-behind process still holds them, so their readers do too"
+    deadline = time.monotonic() + 30
+    while opened & _pipes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not opened & _pipes()
+
+
+def _pipes() -> set[str]:
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{number}")
+            if target.startswith("pipe:"):
+                found.add(f"{number} {target}")
+    return found
