@@ -13,9 +13,10 @@ from lamella.engines.executor.fetching import Fetcher
 from lamella.engines.executor.layers import LayerWriter
 from lamella.engines.executor.products import Products
 from lamella.engines.local.runner import LocalRunner
-from lamella.engines.local.solver import EngineParts, LocalEngine
+from lamella.engines.local.solver import LocalEngine
 from lamella.engines.local.steps import StepMaker
 from lamella.engines.local.values import LayerBlob
+from lamella.engines.solving import EngineParts
 from lamella.engines.work import Made, Maker, Work
 from lamella.graph.op import ImageOp
 from lamella.graph.record import LayerResult
@@ -97,7 +98,7 @@ def make_local_engine(session: EngineContext) -> LocalEngine:
     def choose(vertex: Vertex) -> Maker:
         return step_maker if executes(vertex) or isinstance(vertex.op, ImageOp) else file_maker
 
-    parts = EngineParts(store, session.tree, session.host, session.clock, choose, steps.export, runner.close)
+    parts = EngineParts(store, session.tree, session.host, session.clock, choose, steps.export, unpack, runner.close)
     return LocalEngine(parts)
 
 

@@ -3,7 +3,8 @@
 Planning is a pure function of the project file, the lock, the tree and the records. So when a run found that there is
 nothing to do, its answer is kept beside the scan of the tree together with everything it came from, and the next run
 compares instead of planning again: the bytes of both files, the state of the tree, the command's arguments, this
-program's own files, and that every record, object and name is still there. What differs, or cannot be told (a clock,
+program's own files, that every object and name is still there, and every record the very same: a step that ran again
+may have made other bytes under its old key, and what stands on it has another key then. What differs, or cannot be told (a clock,
 the commit, the host's tools), means that nothing is kept and everything is planned as always. Losing the files costs
 time only.
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Standing", "program_stamp"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,16 @@ class Standing:
         store = self.store
         if not store.records.standing(kept["records"], [(kind, one, size) for kind, one, size in kept["objects"]]):
             return False
+        if self._stamps(kept["records"]) != kept["records"]:
+            return False
         if not all(store.blobs.has(digest, size) for digest, size in kept["blobs"]):
             return False
         named = {name: store.images.resolve(name) for name in kept["names"]}
         return all(found is not None and found.digest == kept["names"][name] for name, found in named.items())
+
+    def _stamps(self, keys: Iterable[str]) -> dict[str, str]:
+        """Digests of records' files by key; OSError when one is not there."""
+        return {key: digest_bytes(self.store.layout.record(key).read_bytes()) for key in keys}
 
     def keep(
         self,
@@ -99,9 +106,13 @@ class Standing:
         """Keeps an answer that holds ``until`` that second.
 
         ``globs`` are the ignored and the declared ones of ``tree``; ``records`` keys, ``blobs`` digests with sizes and
-        ``names`` image names with their manifests, all of which have to stay.
+        ``names`` image names with their manifests, all of which have to stay as they are.
         """
         keys = sorted(set(records))
+        try:
+            stamps = self._stamps(keys)
+        except FileNotFoundError:
+            return
         objects = self.store.records.objects(keys)
         if objects is None or self.store.read_only:
             return
@@ -111,7 +122,7 @@ class Standing:
                 "until": until,
                 "ignore": globs[0],
                 "declared": globs[1],
-                "records": keys,
+                "records": stamps,
                 "objects": objects,
                 "blobs": sorted(set(blobs)),
                 "names": dict(names),

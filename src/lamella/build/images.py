@@ -157,7 +157,7 @@ class _Build:
             result = self.plan.results.get(key)
             if result is None or any(not self.store.variants.of(layer.diff_id) for layer in result.layers):
                 return False
-            if not result.layers and result.snapshot:
+            if not result.layers and executes(self.graph.definition[key]):
                 return False
         return True
 

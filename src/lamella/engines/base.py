@@ -14,7 +14,7 @@ from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink
 from lamella.graph.record import Record, Result
 
-__all__ = ["Engine", "SolveOptions", "SolveOutcome", "SolveRequest", "VertexOutcome"]
+__all__ = ["NO_RESTORER", "Engine", "Restorer", "SolveOptions", "SolveOutcome", "SolveRequest", "VertexOutcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,36 @@ class SolveOutcome:
     def result(self, key: str) -> Result:
         """The result of a vertex; KeyError when it failed."""
         return self.vertices[key].result
+
+
+class Restorer(Protocol):
+    """Brings bytes that a record of a cache repository names into the store, when something really reads them."""
+
+    def origin(self, key: str) -> str:
+        """The repository that the record of a resolved key came from in this run; empty for the store's own."""
+
+    def layer(self, diff_id: str) -> bool:
+        """A layer's blob, with its variant noted; false when no repository has it."""
+
+    def product(self, tree: str) -> bool:
+        """The snapshot of a product's file set; false when no repository has it."""
+
+
+class _NoRestorer:
+    """``Restorer`` without any repository."""
+
+    def origin(self, key: str) -> str:
+        return ""
+
+    def layer(self, diff_id: str) -> bool:
+        return False
+
+    def product(self, tree: str) -> bool:
+        return False
+
+
+NO_RESTORER: Restorer = _NoRestorer()
+"""What a machine without a cache repository has."""
 
 
 class Engine(Protocol):

@@ -34,10 +34,13 @@ class Descriptor:
     size: int
     annotations: Annotations = EMPTY_MAP
     platform: Platform | None = None
+    artifact_type: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object; empty parts are left out."""
         out: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.artifact_type:
+            out["artifactType"] = self.artifact_type
         if self.annotations:
             out["annotations"] = dict(self.annotations)
         if self.platform is not None:
@@ -54,7 +57,15 @@ class Descriptor:
         size, kind = data.get("size"), data.get("mediaType", "")
         if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(kind, str):
             raise HostileInputError("a descriptor has no valid size or mediaType")
-        return cls(kind, check_digest(data.get("digest", "")), size, _annotations(data), _platform(data))
+        artifact = data.get("artifactType")
+        return cls(
+            kind,
+            check_digest(data.get("digest", "")),
+            size,
+            _annotations(data),
+            _platform(data),
+            artifact if isinstance(artifact, str) else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)

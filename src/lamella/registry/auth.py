@@ -19,7 +19,7 @@ from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository, is_loopback, is_private
 from lamella.transport.client import Client, Response
 
-__all__ = ["Authorizer", "Challenge", "parse_challenges"]
+__all__ = ["Authorizer", "Challenge", "login_hint", "parse_challenges", "wanted_scope"]
 
 _TOKEN_LIMIT = 64 * 1024
 _SHORTEST = 60.0
@@ -78,6 +78,7 @@ class Authorizer:
         self._tokens: dict[tuple[str, str], _Token] = {}
         self._basic: set[str] = set()
         self._lock = threading.Lock()
+        self._asking: dict[tuple[str, str], threading.Lock] = {}
 
     def headers(self, repository: Repository, scope: str) -> dict[str, str]:
         """What a request to the registry carries: nothing before it was challenged."""
@@ -89,28 +90,33 @@ class Authorizer:
         credential = self._credentials(repository.registry) if basic else None
         return {"Authorization": credential.basic} if credential is not None else {}
 
-    def answer(self, repository: Repository, scope: str, refusal: Response, sent: Mapping[str, str]) -> None:
+    def answer(
+        self, repository: Repository, scope: str, refusal: Response, sent: Mapping[str, str], *, what: str
+    ) -> None:
         """Gets what a 401 answer asks for, so that the request, made with the headers ``sent``, can be made again.
+
+        ``what`` is the work in words, for the error. Threads that are refused together ask for one token.
 
         Raises AuthError when there is nothing to offer, or what was offered was refused; RegistryError when the
         token service does not answer.
         """
-        if urlsplit(refusal.url)[:2] != urlsplit(repository.api)[:2]:  # a redirect led away; its wishes are not ours
-            raise refusal.failure(f"pulling {repository.name}", kind=AuthError)
+        if not repository.is_own(refusal.url):  # a redirect led away; its wishes are not ours
+            raise refusal.failure(what, kind=AuthError)
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(_header(refusal))}
         credential = self._credentials(repository.registry)
         if "bearer" in challenges:
-            challenge = challenges["bearer"]
-            wanted = _pull_only(challenge.get("scope")) or scope
-            token = self._fetch_token(repository, challenge, wanted, credential)
             with self._lock:
-                self._tokens[repository.host, scope] = token
+                asking = self._asking.setdefault((repository.host, scope), threading.Lock())
+            with asking:
+                if self.headers(repository, scope) not in ({}, dict(sent)):
+                    return  # another thread was here first
+                self._get_token(repository, scope, challenges["bearer"], credential, what)
         elif "basic" not in challenges:
-            raise refusal.failure(f"pulling {repository.name}", kind=AuthError)
+            raise refusal.failure(what, kind=AuthError)
         elif credential is None or not credential.password:
             raise AuthError(
                 f"{repository.registry} wants a user name and password, and none is stored for it",
-                hint=f"run: docker login {repository.registry}",
+                hint=login_hint(repository),
             )
         elif sent.get("Authorization") == credential.basic:
             raise self._refused(repository, refusal)
@@ -118,16 +124,28 @@ class Authorizer:
             with self._lock:
                 self._basic.add(repository.host)
 
+    def has_credential(self, repository: Repository) -> bool:
+        """Whether anything is stored for a registry; without it, we are anonymous."""
+        return self._credentials(repository.registry) is not None
+
+    def _get_token(
+        self, repository: Repository, scope: str, challenge: Challenge, credential: Credential | None, what: str
+    ) -> None:
+        wanted = wanted_scope(challenge.get("scope"), scope)
+        token = self._fetch_token(repository, challenge, wanted, credential, what)
+        with self._lock:
+            self._tokens[repository.host, scope] = token
+
     def _refused(self, repository: Repository, refusal: Response) -> AuthError:
         said = refusal.failure(f"the stored credentials of {repository.registry} are refused", kind=AuthError)
-        return AuthError(said.message, hint=f"run: docker login {repository.registry}")
+        return AuthError(said.message, hint=login_hint(repository))
 
     def _fetch_token(
-        self, repository: Repository, challenge: Challenge, scope: str, credential: Credential | None
+        self, repository: Repository, challenge: Challenge, scope: str, credential: Credential | None, what: str
     ) -> _Token:
         realm = self._checked_realm(repository, challenge.get("realm"))
         service = challenge.get("service")
-        what = f"asking {urlsplit(realm).netloc} for a token to pull {repository.name}"
+        what = f"{what}: asking {urlsplit(realm).netloc} for a token"
         if credential is not None and credential.identity_token:
             form = {
                 "grant_type": "refresh_token",
@@ -141,13 +159,13 @@ class Authorizer:
                 "POST", realm, headers=headers, body=urlencode(form).encode(), limit=_TOKEN_LIMIT
             )
         else:
-            query = urlencode([(name, value) for name, value in (("service", service), ("scope", scope)) if value])
+            asked = [("service", service), *(("scope", part) for part in scope.split())]
+            query = urlencode([(name, value) for name, value in asked if value])
             url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
             sent = {"Authorization": credential.basic} if credential is not None else {}
             answer = self._http.request("GET", url, headers=sent, limit=_TOKEN_LIMIT)
         if answer.status in (400, 401, 403):
-            hint = f"run: docker login {repository.registry}"
-            raise answer.failure(what, hint=hint, kind=AuthError)
+            raise answer.failure(what, hint=login_hint(repository), kind=AuthError)
         if answer.status != 200:
             raise answer.failure(what)
         return self._token_of(answer, what)
@@ -187,10 +205,31 @@ class Authorizer:
         return realm
 
 
-def _pull_only(scope: str) -> str:
-    """Of what a challenge asks for, that part which pulls (least scope)."""
-    wanted = [part.rsplit(":", 1) for part in scope.split() if part.startswith("repository:") and part.count(":") > 1]
-    return " ".join(f"{resource}:pull" for resource, actions in wanted if "pull" in actions.split(","))
+def wanted_scope(challenged: str, ours: str) -> str:
+    """The scope to ask a token for: ``ours``, the least that the work needs.
+
+    A registry may call the repository by another name than its URL does (a mirror, an implicit folder); then what it
+    names counts, cut down to the actions of ours (R5). ``*`` is asked for only where deleting is the work.
+    """
+    actions = {action for _, found in _resources(ours) for action in found}
+    own = {resource for resource, _ in _resources(ours)}
+    allowed = actions | ({"*"} if "delete" in actions else set())
+    cut = [(resource, [action for action in found if action in allowed]) for resource, found in _resources(challenged)]
+    named = [(resource, found) for resource, found in cut if found]
+    if not named or any(resource in own and "*" not in found for resource, found in named):
+        return ours
+    return " ".join(f"{resource}:{','.join(found)}" for resource, found in named)
+
+
+def _resources(scope: str) -> list[tuple[str, list[str]]]:
+    """``repository:name`` and actions of each part of a scope; what is no repository's is left out."""
+    parts = [part.rpartition(":") for part in scope.split() if part.startswith("repository:") and part.count(":") > 1]
+    return [(resource, actions.split(",")) for resource, _, actions in parts]
+
+
+def login_hint(repository: Repository) -> str:
+    """What to do when credentials are missing or refused."""
+    return f"run: docker login {repository.registry}"
 
 
 def _header(response: Response) -> str:

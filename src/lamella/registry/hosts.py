@@ -72,9 +72,33 @@ class Repository:
         return urlsplit(self.api).netloc
 
     @property
+    def full_name(self) -> str:
+        """``registry/name``, as a reference spells it in full."""
+        return f"{self.registry}/{self.name}"
+
+    @property
     def pull_scope(self) -> str:
         """The least scope that pulling needs."""
         return f"repository:{self.name}:pull"
+
+    @property
+    def push_scope(self) -> str:
+        """The least scope that pushing needs: what is there is looked at, too."""
+        return f"repository:{self.name}:pull,push"
+
+    @property
+    def delete_scope(self) -> str:
+        """The least scope that deleting needs."""
+        return f"repository:{self.name}:delete"
+
+    def mount_scope(self, other: str) -> str:
+        """The scopes that a mount from another repository of the registry needs (space between resources)."""
+        return f"{self.push_scope} repository:{other}:pull"
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL leads to the registry itself; only there go its credentials."""
+        own, other = urlsplit(self.api), urlsplit(url)
+        return (own.scheme, own.netloc) == (other.scheme, other.netloc)
 
 
 def credential_host(key: str) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from lamella.errors import ConfigError, LamellaError, RegistryError
@@ -22,16 +22,28 @@ from lamella.transport.settings import HttpSettings, proxy_for
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["Budget", "Client", "FinalError", "Opened", "Response"]
+__all__ = ["Body", "Budget", "Client", "FinalError", "Opened", "Readable", "Response"]
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_LIMIT = 5
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CHUNK = 1 << 16
+_BLOCK = 1 << 17
+"""Bytes that are read of a streamed body, and written, at once."""
 _ERROR_BODY = 1 << 14
 
 Headers = Mapping[str, str]
+
+
+class Readable(Protocol):
+    """A body that is read piece by piece while it is sent; its Content-Length is among the headers."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next ``size`` bytes at most; none at the end."""
+
+
+Body = bytes | Readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +144,15 @@ class Client:
         headers: Headers | None = None,
         body: bytes | None = None,
         limit: int = 1 << 20,
+        repeat: bool = False,
     ) -> Response:
         """One request with its retries; any status below 500 but 429 is an answer, the caller judges it.
 
-        ``limit`` bounds the body in bytes. Only idempotent methods are tried again. Raises RegistryError when there
-        is no answer, or a server error, in the end; a last server error is part of the message.
+        ``limit`` bounds the body in bytes. Only idempotent methods are tried again, and others with ``repeat`` (a
+        POST whose double does no harm). Raises RegistryError when there is no answer, or a server error, in the end;
+        a last server error is part of the message.
         """
-        tries = self.policy.tries if method in _IDEMPOTENT else 1
+        tries = self.policy.tries if repeat or method in _IDEMPOTENT else 1
         budget = Budget(self, url)
         while True:
             try:
@@ -153,14 +167,25 @@ class Client:
 
     @contextmanager
     def open(
-        self, method: str, url: str, *, headers: Headers | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers | None = None,
+        body: Body | None = None,
+        patience: float = 0.0,
     ) -> Iterator[Opened]:
-        """One try, redirects followed. Raises RegistryError when there is no answer, ConfigError for a bad URL."""
+        """One try, redirects followed. Raises RegistryError when there is no answer, ConfigError for a bad URL.
+
+        A body that is read while it is sent cannot be sent twice, so its redirect is handed to the caller.
+        ``patience`` are seconds that the answer may take beyond the read time-out.
+        """
         sent = dict(headers or {})
         for _ in range(_REDIRECT_LIMIT + 1):
-            opened = self._send(method, url, sent, body)
+            opened = self._send(method, url, sent, body, patience)
             target = opened.headers.get("location", "")
-            if opened.status not in _REDIRECTS or not target:
+            streamed = body is not None and not isinstance(body, bytes)
+            if opened.status not in _REDIRECTS or not target or streamed:
                 try:
                     yield opened
                 finally:
@@ -174,19 +199,19 @@ class Client:
             url = following
         raise FinalError(f"{_host(url)} redirects more than {_REDIRECT_LIMIT} times")
 
-    def _send(self, method: str, url: str, headers: Headers, body: bytes | None) -> Opened:
+    def _send(self, method: str, url: str, headers: Headers, body: Body | None, patience: float) -> Opened:
         import urllib3
 
         parts = _checked(url)
         pool = self._pool(proxy_for(self._settings, parts.scheme, parts.hostname or ""))
-        timeout = urllib3.Timeout(connect=self._settings.connect_timeout, read=self._settings.read_timeout)
+        timeout = self._timeout(streamed=body is not None and not isinstance(body, bytes), patience=patience)
         sent = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
         try:
             response = pool.request(
                 method,
                 url,
                 headers=sent,
-                body=body,
+                body=body,  # type: ignore[arg-type]  # any object with read() is a body (urllib3 user guide)
                 redirect=False,
                 retries=False,
                 timeout=timeout,
@@ -204,6 +229,14 @@ class Client:
             ) from error
         return Opened(response, url)
 
+    def _timeout(self, *, streamed: bool, patience: float) -> urllib3.Timeout:
+        """urllib3 sends under the time-out of connecting; a server that takes a large body may pause for longer."""
+        import urllib3
+
+        reading = self._settings.read_timeout + patience
+        connecting = self._settings.connect_timeout
+        return urllib3.Timeout(connect=max(connecting, reading) if streamed else connecting, read=reading)
+
     def _pool(self, proxy: str) -> urllib3.PoolManager:
         import urllib3
 
@@ -211,6 +244,7 @@ class Client:
             if proxy not in self._pools:
                 size = self._settings.connections
                 common = {"num_pools": 16, "maxsize": size, "block": False, "ssl_context": self._tls()}
+                common["blocksize"] = _BLOCK
                 if proxy:
                     login = urlsplit(proxy).netloc.rpartition("@")[0]
                     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
@@ -240,20 +274,33 @@ class Budget:
         self._start = self._timing.monotonic()
         self._url = url
         self._failures = 0
-        self._received = 0
+        self._moved = 0
 
     def progress(self, count: int) -> None:
         """Bytes came: the tries start again, and there is more time. Raises RegistryError for a trickle."""
         self._failures = 0
-        self._received += count
+        self._moved += count
         if self._left() <= 0:
-            raise RegistryError(
-                f"{_host(self._url)} sends too slowly: {self._received} bytes in {self._policy.deadline:g} s and more",
-                hint="try again later",
-            )
+            raise self._too_slow("sends")
+
+    def sent(self, count: int) -> None:
+        """Bytes went out: there is more time, but only what the server confirms gives more tries. Raises as above."""
+        self._moved += count
+        if self._left() <= 0:
+            raise self._too_slow("takes what is sent")
+
+    def confirmed(self) -> None:
+        """The server has more than before: the tries start again."""
+        self._failures = 0
+
+    def _too_slow(self, does: str) -> RegistryError:
+        return RegistryError(
+            f"{_host(self._url)} {does} too slowly: {self._moved} bytes in {self._policy.deadline:g} s and more",
+            hint="try again later",
+        )
 
     def _left(self) -> float:
-        allowed = self._policy.deadline + self._received / self._policy.slowest
+        allowed = self._policy.deadline + self._moved / self._policy.slowest
         return allowed - (self._timing.monotonic() - self._start)
 
     def failed(self, error: LamellaError, *, tries: int, wait: float | None = None) -> None:

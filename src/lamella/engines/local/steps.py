@@ -10,6 +10,7 @@ from typing import Protocol
 
 from lamella.canonical import FrozenMap, digest_value
 from lamella.engines.executor.products import Products
+from lamella.engines.inputs import chain_snapshots
 from lamella.engines.local.runner import Runner
 from lamella.engines.local.values import (
     BootstrapSpec,
@@ -29,7 +30,7 @@ from lamella.graph.events import VertexLog
 from lamella.graph.facts_format import facts_to_bytes
 from lamella.graph.keys import rootfs_identity
 from lamella.graph.mount import BindMount, SecretMount, StateMount
-from lamella.graph.op import BootstrapOp, ExecOp, HostOp, ImageOp, InlineOp, ScratchOp, SourceOp
+from lamella.graph.op import BootstrapOp, ExecOp, HostOp, ImageOp, InlineOp, SourceOp
 from lamella.graph.protocols import Clock, Host
 from lamella.graph.record import LayerResult, Result
 from lamella.layers.content import bytes_content
@@ -41,7 +42,7 @@ from lamella.stacks.base import Stack, StepOutputs
 from lamella.stacks.toolchain import BASE_PATH
 from lamella.store.store import Store
 
-__all__ = ["BaseImage", "BaseSource", "StepMaker", "rootfs_chain"]
+__all__ = ["BaseImage", "BaseSource", "StepMaker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class StepMaker:
         """The root file system a step stands on."""
         if isinstance(work.request.definition[vertex].op, HostOp):
             return self.host.tools()
-        return rootfs_chain(work, vertex)
+        return Chain(chain_snapshots(work, vertex, self.store))
 
     def _input(self, work: Work, number: int) -> StepInput:
         edge = work.vertex.inputs[number]
@@ -201,7 +202,7 @@ class StepMaker:
         return Made(result, size=sum(blob.size for blob in base.layers))
 
     def _rootfs_result(self, work: Work, outcome: StepOutcome, runtime: RuntimeConfig) -> Result:
-        below = rootfs_chain(work, work.vertex.inputs[0].vertex).snapshots if work.vertex.inputs else ()
+        below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
         facts = self.runner.facts(Chain((*below, outcome.snapshot)), work.vertex.platform, runtime)
         packages = self.store.blobs.put_bytes(outcome.packages)
         return Result(
@@ -220,8 +221,8 @@ class StepMaker:
         """Writes the layer of a root file system's own changes; empty for what has none."""
         if not result.snapshot:
             return ()
-        below = rootfs_chain(work, work.vertex.inputs[0].vertex) if work.vertex.inputs else Chain()
-        layer = self.runner.export_layer(result.snapshot, below)
+        below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
+        layer = self.runner.export_layer(result.snapshot, Chain(below))
         described = Descriptor(media.LAYER_TAR, layer.diff_id, layer.size)
         self.store.variants.put(layer.diff_id, "none", 0, described)
         return (layer,)
@@ -253,18 +254,6 @@ def _wrote(outcome: StepOutcome, work: Work) -> tuple[str, ...]:
             hint="declare the paths in the layer's 'scratch', or build without --strict",
         )
     return (f"{text} (declare them in 'scratch' when that is meant)",)
-
-
-def rootfs_chain(work: Work, vertex: str) -> Chain:
-    """The snapshots of a root file system, lowest first."""
-    ids: list[str] = []
-    for key in work.request.definition.chain(vertex):
-        op, result = work.request.definition[key].op, work.results[key]
-        if isinstance(op, ImageOp):
-            ids += [layer.diff_id for layer in result.layers]
-        elif not isinstance(op, ScratchOp):
-            ids.append(result.snapshot)
-    return Chain(tuple(ids))
 
 
 def write_inline(base: Path, op: InlineOp) -> None:

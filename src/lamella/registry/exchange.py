@@ -1,0 +1,85 @@
+"""Requests to a registry: with its credentials, its challenges answered, and one word for each failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from lamella.errors import LamellaError
+from lamella.oci.digest import check_digest
+from lamella.registry.answers import failure
+from lamella.registry.auth import Authorizer
+from lamella.registry.credentials import Credential
+from lamella.registry.hosts import RegistrySettings, Repository
+from lamella.transport.client import Client, Response
+from lamella.transport.download import download
+
+__all__ = ["Exchange"]
+
+_CHALLENGES = 2
+"""Refusals that one request answers: a token may have expired just before."""
+
+
+class Exchange:
+    """HTTP to registries as somebody. Thread-safe."""
+
+    def __init__(
+        self, http: Client, settings: RegistrySettings, credentials: Callable[[str], Credential | None]
+    ) -> None:
+        self.http = http
+        self.auth = Authorizer(http, settings, credentials)
+
+    def request(
+        self,
+        method: str,
+        repository: Repository,
+        url: str,
+        *,
+        scope: str,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = 1 << 20,
+        repeat: bool = False,
+    ) -> Response:
+        """One request; any answer but a 401 that can be cured. ``url`` is whole, or a path below the repository.
+
+        ``what`` is the work in words; ``limit`` bounds the answer in bytes; ``repeat`` allows a POST to be tried
+        again. Raises AuthError and RegistryError.
+        """
+        whole = url if "://" in url else repository.url(url)
+        for left in range(_CHALLENGES, -1, -1):
+            sent = self.headers(repository, scope, whole)
+            answer = self.http.request(
+                method, whole, headers={**(headers or {}), **sent}, body=body, limit=limit, repeat=repeat
+            )
+            if answer.status != 401 or not left:
+                return answer
+            self.auth.answer(repository, scope, answer, sent, what=what)
+        return answer
+
+    def headers(self, repository: Repository, scope: str, url: str) -> dict[str, str]:
+        """The credentials of a request: none for another host than the registry's own."""
+        return self.auth.headers(repository, scope) if repository.is_own(url) else {}
+
+    def failure(self, answer: Response, what: str, repository: Repository) -> LamellaError:
+        """The error for an answer that is not what was asked for."""
+        return failure(answer, what, repository, anonymous=not self.auth.has_credential(repository))
+
+    def chunks(self, repository: Repository, digest: str, size: int) -> Iterator[bytes]:
+        """The bytes of a blob as they come, resumed where the connection broke; not verified here."""
+        scope, what = repository.pull_scope, f"pulling a blob of {repository.name}"
+        url = repository.url(f"blobs/{check_digest(digest)}")
+        sent: dict[str, str] = {}
+
+        def headers() -> dict[str, str]:
+            nonlocal sent
+            sent = self.auth.headers(repository, scope)
+            return sent
+
+        def refused(answer: Response) -> LamellaError | None:
+            if answer.status != 401:
+                return self.failure(answer, what, repository)
+            self.auth.answer(repository, scope, answer, sent, what=what)
+            return None
+
+        return download(self.http, url, headers=headers, size=size, limit=size, on_refusal=refused)
