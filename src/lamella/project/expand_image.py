@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lamella.canonical import FrozenMap
 from lamella.project.cells import PLATFORM, PROFILE, Cell
 from lamella.project.decode import Decoder
 from lamella.project.formats import FORMATS
@@ -60,6 +61,7 @@ def build_image(
         local_name=local,
         tags=tuple(dict.fromkeys(tag.tag for tag in tags)),
         manifest_tags=tuple(dict.fromkeys(tag.tag for tag in tags if tag.single)),
+        tag_templates=FrozenMap({tag.tag: parse_template(tag.node.value) for tag in reversed(tags)}),
         allow_failure=allow_failure,
         variables=tuple(sorted(decoder.used)),
         position=Position(decoder.file, node.line, node.column),

@@ -14,7 +14,7 @@ from typing import ClassVar, TypeAlias
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.project.cells import Cell
 from lamella.project.settings import SecretSpec
-from lamella.project.template import Deferred
+from lamella.project.template import Deferred, Template
 
 __all__ = [
     "WHOLE",
@@ -332,7 +332,7 @@ class ImageSpec:
     """One image of one cell.
 
     ``tags`` are complete; those in ``manifest_tags`` name this platform's manifest, the others an index over the
-    platforms. ``repository`` None: the project has none, the image is local only. ``local_name`` is its name in local
+    platforms; ``tag_templates`` has how each is written. ``repository`` None: the project has none, the image is local only. ``local_name`` is its name in local
     stores. ``expose`` holds ``PORT/PROTOCOL``. ``entrypoint`` None: the only binary or console script.
     ``user`` and ``workdir`` None: those of the base.
     """
@@ -354,6 +354,7 @@ class ImageSpec:
     labels: FrozenMap[str, Text] = EMPTY_MAP
     tags: tuple[str, ...] = ()
     manifest_tags: tuple[str, ...] = ()
+    tag_templates: FrozenMap[str, Template] = field(default=EMPTY_MAP, compare=False)
     stop_signal: str | None = None
     init: bool = False
     read_only: bool = False
