@@ -1,42 +1,35 @@
-"""Pulling from a registry (OCI distribution-spec, "Pull")."""
+"""Registries by reference: the client, and the images that are pulled from them (OCI distribution-spec, "Pull")."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lamella.canonical import digest_bytes
-from lamella.errors import AuthError, IntegrityError, LamellaError, RegistryError
-from lamella.oci import media
 from lamella.oci.config import parse_config
-from lamella.oci.digest import check_digest
-from lamella.oci.manifest import MANIFEST_LIMIT, Descriptor
+from lamella.oci.manifest import Descriptor
 from lamella.oci.platform import Platform
 from lamella.oci.reference import Reference, parse_reference
-from lamella.registry.auth import Authorizer
 from lamella.registry.credentials import Credential
 from lamella.registry.documents import (
     ATTESTATION,
+    CONFIG_LIMIT,
     Document,
     ImageSource,
     Resolved,
     Sink,
     choose,
     config_of,
-    read_document,
     resolved,
-    verified,
 )
+from lamella.registry.exchange import Exchange
 from lamella.registry.hosts import RegistrySettings, Repository
 from lamella.registry.layout import open_local
+from lamella.registry.remote import OnTransfer, RemoteRepository, RepositoryState
+from lamella.registry.upload import UploadLimits
 from lamella.transport.client import Client, Response
-from lamella.transport.download import download
 
 __all__ = ["RegistryClient", "RegistryImage", "open_image"]
-
-_ACCEPT = f"{media.IMAGE_INDEX}, {media.IMAGE_MANIFEST}, {media.DOCKER_INDEX}, {media.DOCKER_MANIFEST}"
-_CHALLENGES = 2
-"""Refusals that one request answers: a token may have expired just before."""
 
 
 def open_image(location: str, client: RegistryClient, root: Path) -> ImageSource:
@@ -48,75 +41,64 @@ def open_image(location: str, client: RegistryClient, root: Path) -> ImageSource
 
 
 class RegistryClient:
-    """Registries, by reference. Thread-safe. ``credentials`` finds what is stored for a registry's name."""
+    """Registries, by reference. Thread-safe. ``credentials`` finds what is stored for a registry's name.
+
+    ``on_transfer`` is told of each blob that is moved or found there; ``limits`` say what goes in one request.
+    """
 
     def __init__(
         self,
         http: Client,
         settings: RegistrySettings | None = None,
         credentials: Callable[[str], Credential | None] = lambda _: None,
+        *,
+        on_transfer: OnTransfer = lambda transfer: None,
+        limits: UploadLimits | None = None,
     ) -> None:
-        self._http = http
         self._settings = settings or RegistrySettings()
-        self._auth = Authorizer(http, self._settings, credentials)
+        self._exchange = Exchange(http, self._settings, credentials)
+        self._on_transfer = on_transfer
+        self._limits = limits or UploadLimits()
+        self._states: dict[Repository, RepositoryState] = {}
+        self._lock = threading.Lock()
+
+    def repository(self, reference: Reference) -> RemoteRepository:
+        """The repository of a reference; what it learns is shared by all users of this client."""
+        where = Repository.of(reference, self._settings)
+        with self._lock:
+            state = self._states.setdefault(where, RepositoryState())
+        return RemoteRepository(
+            self._exchange, reference, where, state, on_transfer=self._on_transfer, limits=self._limits
+        )
 
     def image(self, reference: Reference) -> RegistryImage:
         """The image that a reference names; nothing is asked yet."""
-        return RegistryImage(self, reference, Repository.of(reference, self._settings))
+        return RegistryImage(self.repository(reference))
 
     def get(self, repository: Repository, path: str, *, limit: int, accept: str) -> Response:
         """One small object of a repository; any answer but 401. Raises AuthError and RegistryError."""
-        scope = repository.pull_scope
-        for _ in range(_CHALLENGES):
-            sent = self._auth.headers(repository, scope)
-            answer = self._http.request("GET", repository.url(path), headers={**sent, "Accept": accept}, limit=limit)
-            if answer.status != 401:
-                return answer
-            self._auth.answer(repository, scope, answer, sent)
-        sent = self._auth.headers(repository, scope)
-        return self._http.request("GET", repository.url(path), headers={**sent, "Accept": accept}, limit=limit)
+        what, scope = f"pulling from {repository.name}", repository.pull_scope
+        headers = {"Accept": accept}
+        return self._exchange.request("GET", repository, path, scope=scope, what=what, headers=headers, limit=limit)
 
     def chunks(self, repository: Repository, digest: str, size: int) -> Iterator[bytes]:
         """The bytes of a blob as they come, resumed where the connection broke; not verified here."""
-        scope, what = repository.pull_scope, f"pulling a blob of {repository.name}"
-        sent: dict[str, str] = {}
-
-        def headers() -> dict[str, str]:
-            nonlocal sent
-            sent = self._auth.headers(repository, scope)
-            return sent
-
-        def refused(answer: Response) -> LamellaError | None:
-            if answer.status != 401:
-                return _failure(answer, what, repository)
-            self._auth.answer(repository, scope, answer, sent)
-            return None
-
-        return download(
-            self._http,
-            repository.url(f"blobs/{check_digest(digest)}"),
-            headers=headers,
-            size=size,
-            limit=size,
-            on_refusal=refused,
-        )
+        return self._exchange.chunks(repository, digest, size)
 
 
 class RegistryImage:
     """One image of a registry: ``registry.documents.ImageSource``. The reference is resolved once."""
 
-    def __init__(self, client: RegistryClient, reference: Reference, repository: Repository) -> None:
-        self._client = client
-        self._reference = reference
+    def __init__(self, repository: RemoteRepository) -> None:
         self._repository = repository
+        self._reference = repository.reference
         self._root: Document | None = None
 
     @property
     def root(self) -> Document:
         """The index or manifest that the reference names."""
         if self._root is None:
-            wanted = Descriptor("", self._reference.digest, -1) if self._reference.digest else None
-            self._root = self._document(self._reference.digest or self._reference.tag or "latest", wanted)
+            self._root = self._document(self._reference.digest or self._reference.tag or "latest", None)
         return self._root
 
     def platforms(self) -> dict[Platform, str]:
@@ -136,34 +118,10 @@ class RegistryImage:
 
     def fetch(self, descriptor: Descriptor, sink: Sink) -> None:
         """See :class:`lamella.registry.documents.ImageSource`."""
-        chunks = self._client.chunks(self._repository, descriptor.digest, descriptor.size)
-        sink(descriptor.digest, descriptor.size, verified(chunks, descriptor, str(self._reference)))
+        self._repository.fetch_blob(descriptor, sink)
 
     def _document(self, name: str, expected: Descriptor | None) -> Document:
-        answer = self._client.get(self._repository, f"manifests/{name}", limit=MANIFEST_LIMIT, accept=_ACCEPT)
-        where = str(self._reference)
-        if answer.status != 200:
-            raise _failure(answer, f"pulling {where}", self._repository)
-        document = read_document(
-            answer.body, where, content_type=answer.headers.get("content-type", ""), expected=expected
-        )
-        claimed = answer.headers.get("docker-content-digest", "")
-        if claimed.startswith("sha256:") and claimed != digest_bytes(answer.body):
-            raise IntegrityError(f"{self._repository.host} says the manifest of {where} is {claimed}, and it is not")
-        return document
+        return self._repository.require_manifest(name, expected)
 
     def _config_data(self, document: Document) -> bytes:
-        where = str(self._reference)
-        descriptor = config_of(document, where)
-        chunks = self._client.chunks(self._repository, descriptor.digest, descriptor.size)
-        return b"".join(verified(chunks, descriptor, where))
-
-
-def _failure(answer: Response, what: str, repository: Repository) -> LamellaError:
-    """The error for an answer that is not what was asked for (R6: 7 is not 6)."""
-    hint = f"run: docker login {repository.registry}"
-    if answer.status in (401, 403):
-        return answer.failure(what, hint=hint, kind=AuthError)
-    if answer.status == 404:
-        return answer.failure(what, hint="check the name and tag; a private repository also answers like this")
-    return answer.failure(what, kind=RegistryError)
+        return self._repository.read_blob(config_of(document, str(self._reference)), CONFIG_LIMIT)

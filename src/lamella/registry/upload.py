@@ -63,6 +63,10 @@ class _Again(Exception):  # noqa: N818 - a turn of the loop, not an error of any
         self.lost = lost
 
 
+class _Cured(Exception):  # noqa: N818 - as above
+    """The same request may be made again at once: there are new credentials, or another place."""
+
+
 class _Part:
     """Bytes ``start`` to ``end`` of a file, read as they are sent."""
 
@@ -156,11 +160,13 @@ class Upload:
         self._session = session
         with self._open() as file:
             while True:
+                if self._session is None:
+                    self._begin()  # with tries of its own
                 try:
-                    if self._session is None:
-                        self._begin()
                     if self._step(file):
                         return
+                except _Cured:
+                    self._report(self._at)
                 except (_Again, RegistryError) as error:
                     if self._recover(error):
                         return
@@ -254,7 +260,9 @@ class Upload:
         codes = read_refusal(answer).codes
         if codes & {"DIGEST_INVALID", "SIZE_INVALID"}:
             if self._mismatch:
-                raise IntegrityError(error.message, hint="the file is not what its name says; run: lamella cache verify")
+                raise IntegrityError(
+                    error.message, hint="the file is not what its name says; run: lamella cache verify"
+                )
             self._mismatch = True
             raise _Again(error, lost=True)
         if status in (400, 404, 409, 416) and not codes & {"NAME_INVALID", "NAME_UNKNOWN", "DENIED", "UNSUPPORTED"}:
