@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "SessionOptions", "open_session", "open_store"]
 
-_CHANGES_ALONE = re.compile(rb"\{(commit|date|cwd|uid)\b")
-"""Template variables whose values no file of the project tells."""
+_CHANGES_ALONE = re.compile(rb"\{(commit|date|cwd|uid)\b|\\[uUx\s]")
+"""Template variables whose values no file of the project tells, and escapes that could spell one."""
 
 
 def open_session(

@@ -3,10 +3,10 @@
 Planning is a pure function of the project file, the lock, the tree and the records. So when a run found that there is
 nothing to do, its answer is kept beside the scan of the tree together with everything it came from, and the next run
 compares instead of planning again: the bytes of both files, the state of the tree, the command's arguments, this
-program's own files, that every object and name is still there, and every record the very same: a step that ran again
-may have made other bytes under its old key, and what stands on it has another key then. What differs, or cannot be told (a clock,
-the commit, the host's tools), means that nothing is kept and everything is planned as always. Losing the files costs
-time only.
+program's own files, that every object and name is still there, and every record the very same (a step that ran again
+may have made other bytes under its old key, and what stands on it has another key then). What differs, or cannot be
+told (a clock, the commit, the host's tools), means that nothing is kept and everything is planned as always. Losing
+the files costs time only.
 """
 
 from __future__ import annotations

@@ -232,10 +232,10 @@ class Listing:
         self.digests[_DIGEST * file : _DIGEST * (file + 1)] = digest
         self.flags[file] = self.flags[file] & ~RACY | KNOWN | (RACY | OWN if racy else 0)
 
-    def forget(self, file: int, directory: int, row: StatRow) -> None:
+    def forget(self, file: int, directory: int, row: StatRow, *, racy: bool) -> None:
         """A file was found in another state; its digest is not known any more."""
         self.stats.put(file, row)
-        self.flags[file] = self.flags[file] & ~(KNOWN | RACY) | OWN
+        self.flags[file] = self.flags[file] & ~(KNOWN | RACY) | OWN | (RACY if racy else 0)
         self.forget_trees(directory)
 
     def forget_trees(self, directory: int) -> None:

@@ -251,8 +251,9 @@ class Scanner:
                     return False
                 if rows[0] != before:
                     changed.append((listing.number[parent], file, rows[0]))
+        young = first_racy(self._clock.now())
         for directory, file, row in changed:
-            listing.forget(file, directory, row)
+            listing.forget(file, directory, row, racy=row[4] >= young)
         if self._rehash(listing) or changed:
             scan.answers.clear()
             self._stale = True

@@ -214,9 +214,10 @@ def test_the_stamp_of_this_program_is_of_its_files() -> None:
         ("{args.word}", "{date}"),
         ("{args.word}", "{commit}"),
         ("{args.word}", "{uid}"),
+        ("{args.word}", "\\u007bdate}"),
         ('name = "shop"', 'name = "shop"\nversion = "git:v*"'),
     ],
-    ids=["date", "commit", "uid", "tag"],
+    ids=["date", "commit", "uid", "date, escaped", "tag"],
 )
 def test_what_no_file_tells_is_planned_every_time(cli: Cli, shop: Path, plans: Plans, old: str, new: str) -> None:
     (shop / "lamella.toml").write_text(PROJECT.replace(old, new))
