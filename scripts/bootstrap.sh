@@ -17,7 +17,9 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # command=package, each looked up by the command
 demo_components=(bwrap=bubblewrap mmdebstrap=mmdebstrap newuidmap=uidmap git=git update-ca-certificates=ca-certificates)
-test_components=(strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs curl=curl ip=iproute2 skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry)
+test_components=(strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs curl=curl ip=iproute2 openssl=openssl
+  skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry
+  tini-static=tini slirp4netns=slirp4netns qemu-aarch64-static=qemu-user-static)
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 
@@ -110,10 +112,13 @@ main() {
     demo) bring_python && need "the embedded engine" "${demo_components[@]}" ;;
     test)
       bring_python
-      need "the test suite" "${demo_components[@]}" "${test_components[@]}" || {
+      local lacking=no
+      need "the test suite" "${demo_components[@]}" "${test_components[@]}" || lacking=yes
+      "$root/scripts/components.sh" all || lacking=yes
+      if [ "$lacking" = yes ]; then
         [ "${CI:-}" != true ] || return 1
         say "going on; tests without their component will be skipped"
-      }
+      fi
       ;;
     *)
       say "usage: scripts/bootstrap.sh python|demo|test"

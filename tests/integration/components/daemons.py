@@ -1,123 +1,132 @@
-"""Real daemons, started privately: everything they write is below one folder, and nothing outlives ``stop``."""
+"""Engines and registries, started privately: everything they write is below one folder, nothing outlives ``stop``."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
-import signal
 import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from tests.integration.components.installed import DOCKER_28, GO, docker_plugins, find_component
 from tests.integration.components.presence import find_program
-
-READY_SECONDS = 60.0
-STOP_SECONDS = 20.0
-
-
-class DaemonError(Exception):
-    """A daemon ended or stayed silent; carries the tail of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A started daemon: ``info`` is what its users need, ``stop`` ends it and removes its traces."""
-
-    info: Mapping[str, str]
-    stop: Callable[[], None]
+from tests.integration.components.processes import (
+    Bridge,
+    DaemonError,
+    Running,
+    end,
+    free_port,
+    run_command,
+    spawn,
+    wait_until_ready,
+)
 
 
 def start_registry(folder: Path) -> Running:
     """docker-registry 2.8 (distribution) on a free loopback port, deletion enabled; info: ``address``."""
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
+    path = registry_config(folder, {"addr": address})
+    process = spawn(["docker-registry", "serve", str(path)], folder / "log")
+    wait_until_ready(process, lambda: _answers(f"http://{address}/v2/"), folder / "log")
+    return Running({"address": address, "log": f"{folder}/log"}, lambda: end(process))
+
+
+def registry_config(folder: Path, http: Mapping[str, Any]) -> Path:
+    """A configuration of docker-registry with its data below a folder; ``http`` is that section of it."""
     config = {
         "version": 0.1,
         "log": {"level": "warn"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": address},
+        "http": http,
     }
     path = folder / "config.yml"
     path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-    process = _spawn(["docker-registry", "serve", str(path)], folder / "log")
-    _wait_until_ready(process, lambda: _answers(f"http://{address}/v2/"), folder / "log")
-    return Running({"address": address}, lambda: _end(process))
+    return path
+
+
+def start_oci_registry(folder: Path) -> Running:
+    """The in-memory registry with the referrers API on loopback; info: ``address``, ``log`` (a line per request)."""
+    component = find_component(GO)
+    if component is None:
+        raise DaemonError("component go is not there")
+    address = f"127.0.0.1:{free_port()}"
+    process = spawn([str(component / "bin/ociregistry"), address], folder / "log")
+    wait_until_ready(process, lambda: _answers(f"http://{address}/v2/"), folder / "log")
+    return Running({"address": address, "log": f"{folder}/log"}, lambda: end(process))
 
 
 def start_docker(folder: Path) -> Running:
-    """Docker Engine with its own data, sockets and bridge; info: ``host``.
+    """This machine's Docker Engine (Debian 12: 20.10); info as of ``start_engine``."""
+    return start_engine(folder, os.environ, {})
+
+
+def start_docker28(folder: Path) -> Running:
+    """Docker Engine of Debian sid with the store of graph drivers (overlay2)."""
+    return start_engine(folder, _environment28(), {}, *_init28())
+
+
+def start_docker28_containerd(folder: Path) -> Running:
+    """Docker Engine of Debian sid with containerd's image store."""
+    return start_engine(folder, _environment28(), {"features": {"containerd-snapshotter": True}}, *_init28())
+
+
+def _environment28() -> dict[str, str]:
+    """PATH with the unpacked programs first; runc is the machine's own, for sid's wants a newer libc."""
+    component = find_component(DOCKER_28)
+    if component is None:
+        raise DaemonError("component docker28 is not there")
+    path = os.pathsep.join([f"{component}/usr/bin", f"{component}/usr/sbin", os.environ.get("PATH", ""), "/usr/sbin"])
+    return {**os.environ, "PATH": path}
+
+
+def _init28() -> tuple[str, ...]:
+    """docker-init is a dangling link in that package."""
+    tini = find_program("tini-static")
+    return () if tini is None else ("--init-path", tini)
+
+
+def start_engine(folder: Path, env: Mapping[str, str], config: Mapping[str, Any], *arguments: str) -> Running:
+    """Docker Engine with its own data, sockets and bridge; info: ``host``, ``config`` (for DOCKER_CONFIG), ``log``.
 
     A second engine on the default bridge would take it from the first, so this one has a bridge of its own and
-    leaves the packet filter alone: published ports work on loopback, containers have no way out.
+    leaves the packet filter alone: published ports work on loopback, containers have no way out. Steps that need
+    the network say ``--network host``, which is this machine's own.
     """
-    number = zlib.crc32(str(folder).encode())
-    bridge = f"lml{number:08x}"
-    subnet = f"10.{200 + number % 50}.{number // 50 % 256}.1/24"
-    _command("ip", "link", "add", bridge, "type", "bridge")
-    _command("ip", "addr", "add", subnet, "dev", bridge)
-    host = f"unix://{folder}/d.sock"
-    argv = ["dockerd", "--host", host, "--bridge", bridge, "--pidfile", f"{folder}/pid"]
-    argv += ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--config-file", f"{folder}/none.json"]
+    dockerd = shutil.which("dockerd", path=env.get("PATH")) or "dockerd"
+    (folder / "daemon.json").write_text(json.dumps(config), encoding="utf-8")
+    bridge = Bridge.create(folder)
+    argv = [dockerd, "--host", f"unix://{folder}/d.sock", "--bridge", bridge.name, "--pidfile", f"{folder}/pid"]
+    argv += ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--config-file", f"{folder}/daemon.json"]
     argv += ["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false", "--log-level", "warn"]
-    (folder / "none.json").write_text("{}", encoding="utf-8")
-    process = _spawn(argv, folder / "log")
+    process = spawn([*argv, *arguments], folder / "log", env)
 
     def stop() -> None:
-        _end(process)
-        _unmount_below(folder)
-        _command("ip", "link", "del", bridge)
+        end(process)
+        unmount_below(folder)
+        bridge.remove()
 
     try:
-        _wait_until_ready(process, lambda: _accepts(folder / "d.sock"), folder / "log")
+        wait_until_ready(process, lambda: _accepts(folder / "d.sock"), folder / "log")
     except DaemonError:
         stop()
         raise
-    return Running({"host": host}, stop)
+    info = {"host": f"unix://{folder}/d.sock", "config": str(client_config(folder)), "log": f"{folder}/log"}
+    return Running(info, stop)
 
 
-STARTERS: Mapping[str, Callable[[Path], Running]] = {"docker": start_docker, "registry": start_registry}
-
-
-def _spawn(argv: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a daemon that the kernel kills when its starter dies (setpriv(1) ``--pdeathsig``)."""
-    program = find_program(argv[0])
-    if program is None:
-        raise DaemonError(f"{argv[0]} is not installed")
-    with log.open("wb") as out:
-        return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", program, *argv[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-        )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            _end(process)
-            raise DaemonError(_last_lines(log))
-        time.sleep(0.05)
-
-
-def _last_lines(log: Path, count: int = 8) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+def client_config(folder: Path) -> Path:
+    """A folder for DOCKER_CONFIG with the plugins that are there, and nothing of the user's."""
+    config = folder / "config"
+    (config / "cli-plugins").mkdir(parents=True)
+    component = find_component(DOCKER_28)
+    for name, path in docker_plugins(component).items() if component else ():
+        (config / "cli-plugins" / name).symlink_to(path)
+    return config
 
 
 def _answers(url: str) -> bool:
@@ -138,19 +147,10 @@ def _accepts(path: Path) -> bool:
     return False
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _command(name: str, *args: str) -> None:
-    subprocess.run([find_program(name) or name, *args], check=True, capture_output=True)
-
-
-def _unmount_below(folder: Path) -> None:
+def unmount_below(folder: Path) -> None:
+    """Unmount, innermost first, what a daemon left mounted below its folder."""
     for point in sorted(_mounts_below(folder), reverse=True):
-        _command("umount", "--lazy", point)
+        run_command("umount", "--lazy", point)
 
 
 def _mounts_below(folder: Path) -> Iterator[str]:

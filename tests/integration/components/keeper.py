@@ -22,7 +22,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.integration.components.daemons import READY_SECONDS, STARTERS, DaemonError, remove
+from tests.integration.components.daemons import remove
+from tests.integration.components.processes import READY_SECONDS, DaemonError
+from tests.integration.components.starters import STARTERS
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.components.daemons import DaemonError
 from tests.integration.components.keeper import ROOT, shared_daemon
 from tests.integration.components.presence import require_program
+from tests.integration.components.processes import DaemonError
 from tests.integration.components.tools import DockerEngine, Skopeo, ToolError, Umoci
 
 
