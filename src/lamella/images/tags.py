@@ -28,7 +28,7 @@ from lamella.project.template import (
 )
 from lamella.sources.git import version_key
 
-__all__ = ["HeldTag", "WantedTag", "held_tags", "is_prerelease", "tag_scope", "wanted_tags"]
+__all__ = ["HeldTag", "WantedTag", "held_tags", "is_prerelease", "is_versioned", "tag_scope", "wanted_tags"]
 
 _EXACT = frozenset({"version", "commit", "date"})
 _VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:[._-]?[0-9A-Za-z]+)*\Z")
@@ -118,6 +118,11 @@ def held_tags(tags: Iterable[WantedTag], scope: Scope, published: Iterable[str])
     return tuple(held)
 
 
+def is_versioned(tags: Iterable[WantedTag], scope: Scope) -> bool:
+    """Whether any of the tags names a version, so that the published ones matter to the others."""
+    return _version_variable(tuple(tags), tag_scope(scope)) is not None
+
+
 def _rank(version: str) -> tuple[object, ...]:
     """Versions in order, every release after every prerelease."""
     return (not is_prerelease(version), *version_key(version)[:-1])
@@ -193,4 +198,3 @@ def _rendered(template: Template, variable: str, version: str, scope: Scope) -> 
         return str(render(template, other))
     except TemplateError:
         return None
-

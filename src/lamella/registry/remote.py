@@ -54,10 +54,13 @@ OnTransfer = Callable[[Transfer], None]
 
 @dataclass(slots=True)
 class RepositoryState:
-    """What a run knows of a repository, shared by its users: blobs that are there, whether referrers have an API."""
+    """What a run knows of a repository, shared by its users: blobs that are there, those that are only said to be,
+    whether referrers have an API.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     blobs: dict[str, int] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     pushing: dict[str, threading.Lock] = field(default_factory=dict)
     referrers_api: bool | None = None
 
@@ -161,9 +164,14 @@ class RemoteRepository:
         answer = self._put_manifest(descriptor.digest, data, descriptor)
         if found is not None and not answer.headers.get("oci-subject") and not self._has_referrers(found.digest):
             self._list_referrer(found.digest, referrer_of(data, descriptor))
+        self.tag(data, media_type, tags)
+        return descriptor
+
+    def tag(self, data: bytes, media_type: str, tags: Sequence[str]) -> None:
+        """Moves tags to a manifest that is there; confirmed by the registry for each."""
+        descriptor = Descriptor(media_type, digest_bytes(data), len(data))
         for tag in tags:
             self._put_manifest(_checked_tag(tag), data, descriptor)
-        return descriptor
 
     def _put_manifest(self, name: str, data: bytes, descriptor: Descriptor) -> Response:
         what = f"pushing {self._at(name)}"
@@ -212,6 +220,7 @@ class RemoteRepository:
         gone = tuple(blob for blob in descriptors if not self._gives(blob))
         for blob in gone:
             self._state.blobs.pop(blob.digest, None)
+            self._state.gone.add(blob.digest)
         return gone
 
     def _gives(self, blob: Descriptor) -> bool:
@@ -257,19 +266,20 @@ class RemoteRepository:
         *,
         mount_from: Sequence[str] = (),
         on_bytes: OnBytes = lambda count: None,
+        again: bool = False,
     ) -> str:
         """Brings a blob into the repository: ``present`` when it was there, ``mounted`` or ``sent``.
 
         ``open_`` opens the bytes, which must be seekable. ``mount_from`` names repositories of the same registry
         (``registry/path`` or ``path``) that may have it; others are passed over. A blob that several threads push
-        goes once.
+        goes once. ``again`` sends it although the registry says that it is there (see :meth:`missing`).
         """
         with self._state.only_one(check_digest(descriptor.digest)):
             sent = 0
             session: Session | None = None
-            if self._has(descriptor.digest, descriptor.size, self._repository.push_scope):
+            if not again and self._has(descriptor.digest, descriptor.size, self._repository.push_scope):
                 action = "present"
-            elif (mounted := self._mount(descriptor, mount_from)) is True:
+            elif (mounted := not doubted and self._mount(descriptor, mount_from)) is True:
                 action = "mounted"
             else:
                 session = mounted if isinstance(mounted, Session) else None
@@ -278,6 +288,7 @@ class RemoteRepository:
                 )
                 upload.run(session)
                 action, sent = "sent", upload.sent
+            self._state.gone.discard(descriptor.digest)
             self._state.blobs[descriptor.digest] = descriptor.size
         self._moved(descriptor, action, sent)
         return action
