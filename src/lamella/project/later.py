@@ -82,7 +82,7 @@ def _table(node: Node, rows: Mapping[str, Row], at: str, file: str, found: list[
 
 
 def _row(node: Node, row: Row, path: str, file: str, found: list[LaterFeature]) -> None:
-    if row.later is not None and _used(node, row.later, row.type):
+    if row.later is not None and row.later.use and _used(node, row.later, row.type):
         found.append(_feature(node, row.later, path, file))
     else:
         _value(node, row.type, path, file, found)

@@ -6,6 +6,7 @@ import pytest
 
 from lamella.errors import ConfigError
 from lamella.project.later import later_features, refuse_later
+from lamella.project.schema.reference import reference_page
 from tests.unit.project.project_files import HEAD, IMAGE, load
 
 TEXT = HEAD + IMAGE + (
@@ -53,3 +54,10 @@ def test_what_the_command_does_not_touch_does_not_stop_it() -> None:
         refuse_later(project, "run", images=["other"])
     with pytest.raises(ConfigError, match="not yet: pulling layers"):
         refuse_later(project, "build", layers=["pull"])
+
+
+def test_a_key_without_effect_is_told_by_the_plan_and_refused_by_nothing() -> None:
+    """``volatile``; the note is in tests/unit/stacks/cargo/test_lower.py, the row of the page is generated."""
+    project = load(HEAD + IMAGE + "[layer.app]\n[layer.app.cargo]\nbin = 'app'\nvolatile = ['app']\n")
+    assert later_features(project) == ()
+    assert "such crates are reused as long as their inputs are equal; a plan says so" in reference_page()

@@ -245,7 +245,6 @@ RETAIN = Table(
     ),
     RetainSpec,
     one_of=(("tags", "untagged"),),
-    later=Later("retain", "retention policies"),
 )
 CI = Table(
     "ci",

@@ -131,6 +131,7 @@ Type: TypeAlias = Text | Choice | Integer | Number | Boolean | Free | ListOf | M
 class Later:
     """A key that is understood and not working yet: ``use`` names what refuses it, ``note`` what it waits for.
 
+    With an empty ``use`` nothing refuses it: it has no effect, and a plan says so.
     ``values`` limits it to some values of a ``Choice``; empty means the key at all.
     """
 

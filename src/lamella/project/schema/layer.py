@@ -181,7 +181,12 @@ _CARGO = Table(
         Row("flags", texts("argument"), "compiler flags (RUSTFLAGS)"),
         Row("linker", text("command"), "linker program"),
         Row("wrapper", text("command"), "compiler wrapper like sccache"),
-        Row("volatile", texts("crate"), "crates that are never cached"),
+        Row(
+            "volatile",
+            texts("crate"),
+            "crates that are never cached",
+            later=Later("", "such crates are reused as long as their inputs are equal"),
+        ),
     ),
 )
 _INDEX = Table(

@@ -129,7 +129,8 @@ def _line(row: Row) -> str:
     meaning = row.doc
     if row.later is not None:
         values = f" {_names(row.later.values)}" if row.later.values else ""
-        meaning += f" (**not yet**{values}: {row.later.note}; refused by `{row.later.use}`)"
+        result = f"refused by `{row.later.use}`" if row.later.use else "a plan says so"
+        meaning += f" (**not yet**{values}: {row.later.note}; {result})"
     cells = (f"`{row.key}`", _value(row.type), _default(row), meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
