@@ -7,8 +7,9 @@ values have equal digests.
 
 from __future__ import annotations
 
+import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json, digest_bytes
@@ -27,7 +28,7 @@ Annotations = FrozenMap[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """Names content: what it is, its digest, its size in bytes."""
+    """Names content: what it is, its digest, its size in bytes. ``data`` is the content itself when it is embedded."""
 
     media_type: str
     digest: str
@@ -35,6 +36,7 @@ class Descriptor:
     annotations: Annotations = EMPTY_MAP
     platform: Platform | None = None
     artifact_type: str = ""
+    data: bytes = field(default=b"", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object; empty parts are left out."""
@@ -47,6 +49,8 @@ class Descriptor:
             out["platform"] = {"os": self.platform.os, "architecture": self.platform.architecture}
             if self.platform.variant:
                 out["platform"]["variant"] = self.platform.variant
+        if self.data:
+            out["data"] = base64.b64encode(self.data).decode()
         return out
 
     @classmethod
@@ -58,13 +62,15 @@ class Descriptor:
         if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(kind, str):
             raise HostileInputError("a descriptor has no valid size or mediaType")
         artifact = data.get("artifactType")
+        digest = check_digest(data.get("digest", ""))
         return cls(
             kind,
-            check_digest(data.get("digest", "")),
+            digest,
             size,
             _annotations(data),
             _platform(data),
             artifact if isinstance(artifact, str) else "",
+            _embedded(data.get("data"), digest, size),
         )
 
 
@@ -126,6 +132,19 @@ def _annotations(data: dict[str, Any]) -> Annotations:
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise HostileInputError("annotations are not a map of strings")
     return FrozenMap(found)
+
+
+def _embedded(text: Any, digest: str, size: int) -> bytes:
+    """Embedded content (image-spec descriptor.md, "Embedded Content"), which must be what its descriptor names."""
+    if not isinstance(text, str) or not digest.startswith("sha256:"):
+        return b""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise HostileInputError("a descriptor's data is not base64") from error
+    if len(content) != size or digest_bytes(content) != digest:
+        raise HostileInputError(f"a descriptor's data does not have its digest {digest}")
+    return content
 
 
 def _platform(data: dict[str, Any]) -> Platform | None:

@@ -59,7 +59,7 @@ def collect(parts: Parts, policy: GcPolicy, *, dry_run: bool = False) -> GcRepor
             )
             wanted = decide(stock, policy, context.clock.now())
             if not dry_run:
-                _drop_variants(context, surveyor, {r.id for r in wanted if r.kind == "blob"})
+                _drop_variants(context, surveyor, {r.id for r in wanted if r.kind == "blob"}, _live(stock, wanted))
                 _take(context, wanted)
         busy = () if dry_run else _remove_mutable(parts, wanted)
         removed = tuple(removal for removal in wanted if removal not in busy)
@@ -80,12 +80,20 @@ def _take(context: Context, wanted: Iterable[Removal]) -> None:
             context.discard(place[removal.kind](removal.id))
 
 
-def _drop_variants(context: Context, surveyor: Surveyor, gone: set[str]) -> None:
-    """Variants whose blobs go, or went with a crash before."""
+def _live(stock: Stock, wanted: Iterable[Removal]) -> frozenset[str]:
+    """Ids that something kept still names, whether or not they are here."""
+    dropped = {removal.id for removal in wanted if removal.kind == "record"}
+    named = {name for record in stock.records if record.key not in dropped for name in record.objects}
+    return frozenset(identity for _, identity in named | stock.rooted | stock.held)
+
+
+def _drop_variants(context: Context, surveyor: Surveyor, gone: set[str], live: frozenset[str]) -> None:
+    """Variants whose blobs go, or went with a crash before; notes of blobs elsewhere when nothing names them."""
     for diff_id, named in surveyor.variants().items():
         folder = context.layout.variants(diff_id)
-        for name, digest in named:
-            if digest in gone or not os.path.lexists(context.layout.blob(digest)):
+        for name, digest, elsewhere in named:
+            lost = digest in gone or not os.path.lexists(context.layout.blob(digest))
+            if lost and not (elsewhere and digest in live):
                 context.discard(folder / name)
         with suppress(OSError):
             os.rmdir(folder)

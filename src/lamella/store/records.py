@@ -52,17 +52,20 @@ class Records:
         self._snapshots = snapshots
         self._variants = variants
 
-    def put(self, record: Record, *, also: Iterable[str] = ()) -> None:
+    def put(self, record: Record, *, also: Iterable[str] = (), elsewhere: bool = False) -> None:
         """Stores a record, in place of an older one of its key.
 
         What its result names must be in the store: blobs ``tree``, ``packages``, ``facts`` and ``log``, snapshot
         ``snapshot``; InternalError otherwise. The snapshot of ``tree`` and the layers' blobs are needed from now on
         if they are there now. ``also`` are further blobs that it stands on (a base's manifest and config).
+
+        ``elsewhere``: the record came from a cache repository, which has what is not here; ``tree`` may be missing,
+        and of its layers a note of where they are is enough.
         """
         from lamella.store.record_format import StoredRecord, record_to_bytes
 
         self._context.check_writable()
-        stored = StoredRecord(record, self._needs(record, tuple(also)))
+        stored = StoredRecord(record, self._needs(record, tuple(also), elsewhere))
         path = self._context.layout.record(record.key)
         self._context.leases.add(("record", record.key))
         with self._context.lock.shared():
@@ -158,13 +161,15 @@ class Records:
             return self._blobs.has(identity, size)
         if kind == "snapshot":
             return self._snapshots.has(identity, size)
-        return self._blobs.has(identity) or bool(self._variants.of(identity))
+        return self._blobs.has(identity) or bool(self._variants.known(identity))
 
-    def _needs(self, record: Record, also: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
+    def _needs(self, record: Record, also: tuple[str, ...], elsewhere: bool) -> tuple[tuple[str, str, int], ...]:
         result = record.result
         needs: list[tuple[str, str, int]] = []
         for digest in filter(None, (result.tree, result.packages, result.facts, *also)):
             size = self._blobs.size(digest)
+            if size is None and elsewhere and digest == result.tree:
+                continue
             if size is None:
                 raise InternalError(f"record of {record.name} names blob {digest}, which is not in the store")
             needs.append(("blob", digest, size))

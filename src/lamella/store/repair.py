@@ -88,7 +88,7 @@ def _variants(parts: Parts) -> Iterator[Finding]:
     for diff_id in parts.variants.diff_ids():
         for variant in parts.variants.named(diff_id):
             descriptor = variant.descriptor
-            if not parts.blobs.has(descriptor.digest, descriptor.size):
+            if not variant.elsewhere and not parts.blobs.has(descriptor.digest, descriptor.size):
                 parts.variants.drop(variant)
                 yield Finding("variant", diff_id, f"dropped: blob {descriptor.digest} is not in the store")
 

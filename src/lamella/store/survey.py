@@ -93,11 +93,13 @@ class Surveyor:
             found.update(objects)
         return found
 
-    def variants(self) -> FrozenMap[str, tuple[tuple[str, str], ...]]:
-        """Of every layer its variants as (file name, blob digest)."""
+    def variants(self) -> FrozenMap[str, tuple[tuple[str, str, bool], ...]]:
+        """Of every layer its variants as (file name, blob digest, whether a repository has it too)."""
         return FrozenMap(
             {
-                diff_id: tuple((f"{v.compressor}-{v.level}.json", v.descriptor.digest) for v in found)
+                diff_id: tuple(
+                    (f"{v.compressor}-{v.level}.json", v.descriptor.digest, bool(v.elsewhere)) for v in found
+                )
                 for diff_id in self._variants.diff_ids()
                 if (found := self._variants.named(diff_id))
             }

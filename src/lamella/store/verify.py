@@ -142,7 +142,7 @@ class _Verification:
             for variant in self._parts.variants.named(diff_id):
                 self.checked["variant"] += 1
                 descriptor = variant.descriptor
-                if not self._parts.blobs.has(descriptor.digest, descriptor.size):
+                if not variant.elsewhere and not self._parts.blobs.has(descriptor.digest, descriptor.size):
                     yield Finding("variant", diff_id, f"{variant.compressor} blob {descriptor.digest} not in the store")
 
     def _images(self) -> Iterator[Finding]:
@@ -180,7 +180,7 @@ class _Verification:
 
 
 def missing_of_image(parts: Parts, descriptor: Descriptor) -> tuple[str, ...]:
-    """Digests that an image needs and that are not in the store with the right size."""
+    """Digests that an image needs and that are neither in the store with the right size nor known elsewhere."""
     todo, seen, missing = [descriptor], set(), []
     while todo:
         one = todo.pop()
@@ -191,6 +191,10 @@ def missing_of_image(parts: Parts, descriptor: Descriptor) -> tuple[str, ...]:
             todo += named_by(parts.context, one)
         else:
             missing.append(one.digest)
+    if missing:
+        noted = (variant for diff_id in parts.variants.diff_ids() for variant in parts.variants.named(diff_id))
+        elsewhere = {variant.descriptor.digest for variant in noted if variant.elsewhere}
+        missing = [digest for digest in missing if digest not in elsewhere]
     return tuple(sorted(missing))
 
 
