@@ -6,7 +6,8 @@ from lamella.api.options import SessionOptions
 from lamella.errors import ConfigError
 from lamella.layers.reader import LayerReader
 from lamella.registry.client import RegistryClient
-from lamella.registry.credentials import Credential, DockerConfig, parse_docker_config
+from lamella.registry.credentials import DockerConfig, parse_docker_config
+from lamella.registry.helpers import CredentialSource
 from lamella.registry.hosts import RegistrySettings
 from lamella.sources.fetch import Fetch
 from lamella.store.store import Store
@@ -40,9 +41,9 @@ def make_fetch(store: Store, options: SessionOptions) -> Fetch:
 
 def registry_client(options: SessionOptions) -> RegistryClient:
     """Registries with the user's stored credentials; hosts that are not loopback need HTTPS unless configured."""
-    config = _docker_config(options)
     insecure = frozenset(part for part in options.insecure_registries if part)
-    return RegistryClient(http_client(options), RegistrySettings(insecure=insecure), lambda name: _find(config, name))
+    credentials = CredentialSource(_docker_config(options), options.environ)
+    return RegistryClient(http_client(options), RegistrySettings(insecure=insecure), credentials)
 
 
 def _docker_config(options: SessionOptions) -> DockerConfig:
@@ -53,7 +54,3 @@ def _docker_config(options: SessionOptions) -> DockerConfig:
         return parse_docker_config(path.read_bytes(), file=str(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _find(config: DockerConfig, registry: str) -> Credential | None:
-    return config.credentials.get(registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -52,11 +53,13 @@ def _line(error: dict[str, object]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def failure(answer: Response, what: str, repository: Repository, *, anonymous: bool = False) -> LamellaError:
+def failure(
+    answer: Response, what: str, repository: Repository, *, has_credential: Callable[[], bool] = lambda: False
+) -> LamellaError:
     """The error for an answer that is not what was asked for.
 
     401 and 403 are for who holds the credentials (7); everything else is the registry's or the network's (6).
-    ``anonymous`` says that nothing is stored for the registry.
+    ``has_credential`` says whether something is stored for the registry; it is asked only where that matters.
     """
     said = read_refusal(answer).text or clean_body(answer.body)
     text = f"{what}: {repository.host} answered {answer.status}"
@@ -64,7 +67,7 @@ def failure(answer: Response, what: str, repository: Repository, *, anonymous: b
         text += f": {clean_body(said.encode())}"
     if answer.status in (401, 403):
         hint = login_hint(repository)
-        if not anonymous:
+        if has_credential():
             hint = f"the stored credentials of {repository.registry} may not do this; {hint} with others"
         return AuthError(text, hint=hint)
     kind = RegistryError if answer.status >= 500 and answer.status != 507 else FinalError

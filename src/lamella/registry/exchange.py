@@ -63,7 +63,7 @@ class Exchange:
 
     def failure(self, answer: Response, what: str, repository: Repository) -> LamellaError:
         """The error for an answer that is not what was asked for."""
-        return failure(answer, what, repository, anonymous=not self.auth.has_credential(repository))
+        return failure(answer, what, repository, has_credential=lambda: self.auth.has_credential(repository))
 
     def chunks(self, repository: Repository, digest: str, size: int) -> Iterator[bytes]:
         """The bytes of a blob as they come, resumed where the connection broke; not verified here."""

@@ -54,13 +54,10 @@ OnTransfer = Callable[[Transfer], None]
 
 @dataclass(slots=True)
 class RepositoryState:
-    """What a run knows of a repository, shared by its users: blobs that are there, those that are only said to be,
-    whether referrers have an API.
-    """
+    """What a run knows of a repository, shared by its users: blobs that are there, whether referrers have an API."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     blobs: dict[str, int] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
     pushing: dict[str, threading.Lock] = field(default_factory=dict)
     referrers_api: bool | None = None
 
@@ -220,7 +217,6 @@ class RemoteRepository:
         gone = tuple(blob for blob in descriptors if not self._gives(blob))
         for blob in gone:
             self._state.blobs.pop(blob.digest, None)
-            self._state.gone.add(blob.digest)
         return gone
 
     def _gives(self, blob: Descriptor) -> bool:
@@ -279,7 +275,7 @@ class RemoteRepository:
             session: Session | None = None
             if not again and self._has(descriptor.digest, descriptor.size, self._repository.push_scope):
                 action = "present"
-            elif (mounted := not doubted and self._mount(descriptor, mount_from)) is True:
+            elif (mounted := not again and self._mount(descriptor, mount_from)) is True:
                 action = "mounted"
             else:
                 session = mounted if isinstance(mounted, Session) else None
@@ -288,7 +284,6 @@ class RemoteRepository:
                 )
                 upload.run(session)
                 action, sent = "sent", upload.sent
-            self._state.gone.discard(descriptor.digest)
             self._state.blobs[descriptor.digest] = descriptor.size
         self._moved(descriptor, action, sent)
         return action
