@@ -1,0 +1,53 @@
+"""Signatures through cosign(1), where it is installed.
+
+cosign takes its key from ``LAMELLA_COSIGN_KEY`` (a file, a KMS address) or ``COSIGN_PRIVATE_KEY`` (the key itself), or
+signs without a key by the identity that a CI system gives it. What it needs of passwords it reads itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lamella.errors import AuthError
+from lamella.process import run, which
+
+__all__ = ["Cosign", "find_cosign"]
+
+
+_PATIENCE = 300.0
+"""Seconds for one signature; without a key cosign waits for services of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """The program with the environment it gets. ``insecure`` allows plain HTTP."""
+
+    program: str
+    environ: Mapping[str, str]
+    insecure: bool = False
+
+    def sign(self, repository: str, digest: str) -> None:
+        """Signs what a repository has under a digest; raises AuthError with cosign's last words."""
+        argv = [self.program, "sign", "--yes", *self._key()]
+        if self.insecure:
+            argv.append("--allow-http-registry")
+        done = run([*argv, f"{repository}@{digest}"], env=self.environ, check=False, timeout=_PATIENCE, error=AuthError)
+        if done.code != 0:
+            words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise AuthError(
+                f"cosign did not sign {repository}@{digest}: {words[-1] if words else f'exit status {done.code}'}",
+                hint="set LAMELLA_COSIGN_KEY or COSIGN_PRIVATE_KEY, or run where cosign finds an identity",
+                details=tuple(words[-6:-1]),
+            )
+
+    def _key(self) -> tuple[str, ...]:
+        if self.environ.get("LAMELLA_COSIGN_KEY"):
+            return ("--key", self.environ["LAMELLA_COSIGN_KEY"])
+        return ("--key", "env://COSIGN_PRIVATE_KEY") if self.environ.get("COSIGN_PRIVATE_KEY") else ()
+
+
+def find_cosign(environ: Mapping[str, str], *, insecure: bool = False) -> Cosign | None:
+    """The program on the caller's PATH, None when it is not there."""
+    program = which("cosign", environ)
+    return Cosign(program, environ, insecure) if program else None
