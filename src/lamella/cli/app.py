@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("lamella.cli.run_image", "Start an image"),
     "shell": ("lamella.cli.shell", "Open a shell where a layer's step runs"),
     "export": ("lamella.cli.export", "Copy a layer's product out"),
+    "retain": ("lamella.cli.retain", "Delete old tags of a registry by rule; a plan unless --apply"),
+    "registry": ("lamella.cli.registry", "List what a repository holds, in tags and bytes"),
     "images": ("lamella.cli.images", "List or remove images of the local store"),
     "cache": ("lamella.cli.cache", "Look after the local store"),
     "completion": ("lamella.cli.completion", "Print a shell's completion script"),

@@ -73,6 +73,11 @@ class Layout:
         """The SQLite index, rebuildable from the files."""
         return self.root / "index.sqlite"
 
+    @property
+    def journals(self) -> Path:
+        """Notes of deletions elsewhere that may have been interrupted; made when there is one."""
+        return self.root / "journals"
+
     def folder(self, name: str) -> Path:
         """One of ``FOLDERS``."""
         return self.root / name

@@ -163,8 +163,8 @@ def test_what_comes_later_is_named_not_ignored() -> None:
         "A": {"check"},
         "B": {"image", "device", "generate", "service", "channel", "ci"},
         "C": {"service", "generate", "check", "bench", "cache"},
-        "D": {"layer", "check", "channel", "retain", "ci", "bench"},
-        "E": {"check", "channel", "retain", "cycle", "ci"},
+        "D": {"layer", "check", "channel", "ci", "bench"},
+        "E": {"check", "channel", "cycle", "ci"},
     }
 
 
