@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -9,6 +10,8 @@ from lamella.oci.reference import parse_reference
 from lamella.registry.client import RegistryClient, RegistryImage
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings
+from lamella.registry.remote import RemoteRepository, Transfer
+from lamella.registry.upload import UploadLimits
 from lamella.testing.registry import MemoryRegistry
 from lamella.transport.client import Client
 from lamella.transport.retry import Timing
@@ -63,3 +66,33 @@ def pull(http: Client) -> Puller:
         return client.image(parse_reference(f"{registry.address}/{name}"))
 
     return image
+
+
+@dataclass
+class Remote:
+    """Makes repositories of a registry; ``transfers`` is the log of all their blobs."""
+
+    http: Client
+    transfers: list[Transfer] = field(default_factory=list)
+
+    def client(
+        self, credential: Credential | None = None, settings: RegistrySettings | None = None, **limits: int
+    ) -> RegistryClient:
+        return RegistryClient(
+            self.http,
+            settings,
+            lambda _: credential,
+            on_transfer=self.transfers.append,
+            limits=UploadLimits(**limits),
+        )
+
+    def __call__(
+        self, registry: MemoryRegistry, name: str, credential: Credential | None = None, **limits: int
+    ) -> RemoteRepository:
+        client = self.client(credential, None, **limits)
+        return client.repository(parse_reference(f"{registry.address}/{name}"))
+
+
+@pytest.fixture
+def remote(http: Client) -> Remote:
+    return Remote(http)

@@ -72,8 +72,8 @@ def test_wrong_credentials_are_an_error_without_their_value(pull: Puller) -> Non
 def test_a_token_is_fetched_with_the_least_scope_and_kept(
     pull: Puller, sink: Collected, credential: Credential | None
 ) -> None:
-    user = {"user": "me", "password": "s3cret-password"} if credential else {}
-    with MemoryRegistry(tokens=True, **user) as registry:
+    user, password = ("me", "s3cret-password") if credential else ("", "")
+    with MemoryRegistry(tokens=True, user=user, password=password) as registry:
         registry.add_image("acme/shop", "1", layers=[b"1", b"2"])
         image = pull(registry, "acme/shop:1", credential=credential)
         for layer, _ in image.resolve(AMD64).layers:
