@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexRow
 from lamella.build.parts import Parts, lower, plan
 from lamella.build.selection import Selection
 from lamella.engines.base import Engine, SolveOptions, SolveOutcome, SolveRequest
 from lamella.errors import ConfigError, InternalError, Problem
+from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink, Message
 from lamella.graph.facts import BaseFacts
 from lamella.graph.op import ExecOp
@@ -25,7 +26,7 @@ from lamella.planning.walk import Resolver
 from lamella.project.later import refuse_later
 from lamella.store.store import Store
 
-__all__ = ["build_images", "build_layer", "forced_vertices"]
+__all__ = ["build_images", "build_layer", "forced_vertices", "image_layers"]
 
 
 def build_images(
@@ -82,6 +83,13 @@ def forced_vertices(graph: BuildGraph, options: BuildOptions) -> frozenset[str]:
         if options.no_cache or (options.rebuild and own) or vertex.info.layer in options.no_cache_filter:
             forced.add(key)
     return frozenset(forced)
+
+
+def image_layers(definition: Definition, plan: ImagePlan, results: Mapping[str, Result]) -> tuple[tuple[str, str], ...]:
+    """The layers of an image that hold anything, lowest first: who made each, and its diff_id."""
+    made = [(definition[key].info.name, results[key]) for key in definition.chain(plan.base)]
+    made += [(part.layer, results[part.vertex]) for part in plan.parts]
+    return tuple((name, layer.diff_id) for name, result in made for layer in result.layers if layer.entries)
 
 
 class _Build:
@@ -199,13 +207,10 @@ class _Build:
         return self._store(plan, composed)
 
     def _layers(self, plan: ImagePlan, results: dict[str, Result]) -> tuple[ImageLayer, ...]:
-        definition = self.graph.definition
-        made = [(definition[key].info.name, results[key]) for key in definition.chain(plan.base)]
-        made += [(part.layer, results[part.vertex]) for part in plan.parts]
-        layers = [(name, layer) for name, result in made for layer in result.layers if layer.entries]
+        layers = image_layers(self.graph.definition, plan, results)
         return tuple(
-            ImageLayer(name, layer_variant(self.store, layer.diff_id, self.options.compressor), layer.diff_id)
-            for name, layer in layers
+            ImageLayer(name, layer_variant(self.store, diff_id, self.options.compressor), diff_id)
+            for name, diff_id in layers
         )
 
     def _store(self, plan: ImagePlan, composed: ComposedImage) -> BuiltImage:

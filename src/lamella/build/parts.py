@@ -40,6 +40,8 @@ class Parts:
 
 def selected_cells(parts: Parts, selection: Selection) -> tuple[ImageCell, ...]:
     """The image cells of a selection; raises ConfigError when there are none."""
+    if selection.cells:
+        return selection.cells
     found = select_cells(
         parts.project,
         images=selection.images,

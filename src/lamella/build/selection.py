@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.project.cells import ImageCell
 
 __all__ = ["Selection"]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a command is about (DESIGN section 6). ``layer`` is ``--target``; ``profile`` empty for the default."""
+    """What a command is about (DESIGN section 6). ``layer`` is ``--target``; ``profile`` empty for the default.
+
+    ``cells`` are exactly the image cells that are meant, when there are any; the selectors then say nothing.
+    """
 
     images: tuple[str, ...] = ()
     layer: str = ""
@@ -19,3 +23,4 @@ class Selection:
     only: FrozenMap[str, tuple[str, ...]] = EMPTY_MAP
     platforms: tuple[str, ...] = ()
     all: bool = False
+    cells: tuple[ImageCell, ...] = ()
