@@ -25,7 +25,8 @@ from lamella.registry.documents import (
 from lamella.registry.exchange import Exchange
 from lamella.registry.hosts import RegistrySettings, Repository
 from lamella.registry.layout import open_local
-from lamella.registry.remote import OnTransfer, RemoteRepository, RepositoryState
+from lamella.registry.place import Place, RepositoryState
+from lamella.registry.remote import OnTransfer, RemoteRepository
 from lamella.registry.upload import UploadLimits
 from lamella.transport.client import Client, Response
 
@@ -67,9 +68,8 @@ class RegistryClient:
         where = Repository.of(reference, self._settings)
         with self._lock:
             state = self._states.setdefault(where, RepositoryState())
-        return RemoteRepository(
-            self._exchange, reference, where, state, on_transfer=self._on_transfer, limits=self._limits
-        )
+        place = Place(self._exchange, where, state)
+        return RemoteRepository(place, reference, on_transfer=self._on_transfer, limits=self._limits)
 
     def image(self, reference: Reference) -> RegistryImage:
         """The image that a reference names; nothing is asked yet."""

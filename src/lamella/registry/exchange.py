@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, RegistryError
 from lamella.oci.digest import check_digest
 from lamella.registry.answers import failure
 from lamella.registry.auth import Authorizer
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository
-from lamella.transport.client import Client, Response
+from lamella.transport.client import Budget, Client, Response
 from lamella.transport.download import download
+from lamella.transport.retry import RETRIED_STATUS, retry_after
 
 __all__ = ["Exchange"]
 
@@ -64,6 +65,36 @@ class Exchange:
     def failure(self, answer: Response, what: str, repository: Repository) -> LamellaError:
         """The error for an answer that is not what was asked for."""
         return failure(answer, what, repository, has_credential=lambda: self.auth.has_credential(repository))
+
+    def first_byte(self, repository: Repository, digest: str, what: str) -> tuple[Response, bool]:
+        """Asks for the first byte of a blob: any answer without its body, and whether a byte came.
+
+        A registry that knows no ranges sends all of it; the rest is not read.
+        """
+        url, scope = repository.url(f"blobs/{digest}"), repository.pull_scope
+        budget, policy, challenged = Budget(self.http, url), self.http.policy, 0
+        while True:
+            sent = self.headers(repository, scope, url)
+            wait = None
+            try:
+                with self.http.open("GET", url, headers={"Range": "bytes=0-0", **sent}) as opened:
+                    if opened.status in (200, 206):
+                        begins = next(opened.chunks(), b"") != b""
+                        return Response(opened.status, opened.headers, b"", opened.url), begins
+                    answer = opened.response()
+                if answer.status == 401 and challenged < _CHALLENGES:
+                    challenged += 1
+                    self.auth.answer(repository, scope, answer, sent, what=what)
+                    continue
+                if answer.status not in RETRIED_STATUS:
+                    return answer, False
+                failure, wait = (
+                    self.failure(answer, what, repository),
+                    retry_after(answer.headers, policy.longest_retry_after),
+                )
+            except RegistryError as error:
+                failure = error
+            budget.failed(failure, tries=policy.tries, wait=wait)
 
     def chunks(self, repository: Repository, digest: str, size: int) -> Iterator[bytes]:
         """The bytes of a blob as they come, resumed where the connection broke; not verified here."""

@@ -2,14 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.errors import HostileInputError
+from lamella.errors import HostileInputError, RegistryError
 from lamella.oci import media
+from lamella.oci.digest import short_digest
 from lamella.oci.manifest import Descriptor, Index, parse_document, parse_index
+from lamella.registry.documents import Document
+from lamella.registry.place import Place
 
-__all__ = ["fallback_tag", "merged", "referrer_of", "referrers_index", "subject_of", "without"]
+__all__ = ["Manifests", "Referrers", "fallback_tag", "referrer_of", "subject_of"]
+
+_RACES = 5
+"""Times that a list is written again because somebody else wrote it at the same time."""
+
+
+class Manifests(Protocol):
+    """What the fall-back needs of a repository."""
+
+    def manifest(self, name: str) -> Document | None:
+        """A manifest by tag or digest."""
+
+    def tag(self, data: bytes, media_type: str, tags: tuple[str, ...]) -> None:
+        """Stores a manifest under tags."""
+
+
+class Referrers:
+    """Who refers to a manifest of one repository, and the lists that are kept where the registry keeps none."""
+
+    def __init__(self, place: Place, manifests: Manifests) -> None:
+        self._place = place
+        self._manifests = manifests
+
+    def list(self, digest: str) -> tuple[Descriptor, ...]:
+        """By the API, or by the tag."""
+        state, what = self._place.state, f"listing what refers to {short_digest(digest)} in {self._place.name}"
+        entries: list[Descriptor] = []
+        if state.referrers_api is not False:
+            for answer in self._place.pages(f"referrers/{digest}", what):
+                state.referrers_api = True
+                entries += _entries(answer.body, self._place.name)
+        if state.referrers_api is not True:
+            document = self._manifests.manifest(fallback_tag(digest))
+            entries += document.index.manifests if document and document.index else ()
+        return tuple({entry.digest: entry for entry in entries}.values())
+
+    def has_api(self, digest: str) -> bool:
+        """Whether the registry has the API: it answers 200 with an empty list for what nobody refers to."""
+        state = self._place.state
+        if state.referrers_api is None:
+            what = f"asking {self._place.repository.host} for referrers"
+            state.referrers_api = self._place.request("GET", f"referrers/{digest}", what).status == 200
+        return state.referrers_api
+
+    def add(self, subject: str, referrer: Descriptor) -> None:
+        """Adds to the list under the fall-back tag, and looks whether another writer was faster."""
+        tag = fallback_tag(subject)
+        with self._place.state.only_one(tag):
+            for _ in range(_RACES):
+                document = self._manifests.manifest(tag)
+                entries = _index_of(document, tag) if document else ()
+                if any(entry.digest == referrer.digest for entry in entries):
+                    return
+                self._manifests.tag(Index((*entries, referrer)).to_bytes(), media.IMAGE_INDEX, (tag,))
+        raise RegistryError(
+            f"the list of referrers {self._place.name}:{tag} is changed by others all the time", hint="try again later"
+        )
+
+    def remove(self, subject: str, digest: str) -> None:
+        """Takes a manifest off the list; the last one takes the list with it."""
+        tag = fallback_tag(subject)
+        with self._place.state.only_one(tag):
+            document = self._manifests.manifest(tag)
+            entries = _index_of(document, tag) if document else ()
+            left = tuple(entry for entry in entries if entry.digest != digest)
+            if document is None or len(left) == len(entries):
+                return
+            if left:
+                self._manifests.tag(Index(left).to_bytes(), media.IMAGE_INDEX, (tag,))
+            else:
+                self._place.delete(f"manifests/{document.descriptor.digest}", f"tag {tag}")
+
+
+def _index_of(document: Document, tag: str) -> tuple[Descriptor, ...]:
+    if document.index is None:
+        raise HostileInputError(f"tag {tag} should list referrers and is no index", hint="somebody else uses that tag")
+    return document.index.manifests
 
 
 def fallback_tag(digest: str) -> str:
@@ -43,22 +122,7 @@ def _config_type(document: dict[str, Any]) -> str:
     return str(config.get("mediaType") or "") if isinstance(config, dict) else ""
 
 
-def merged(index: bytes, referrer: Descriptor) -> bytes | None:
-    """The list with one more referrer; None when it is there already. ``index`` is empty for the first one."""
-    entries = parse_index(index).manifests if index else ()
-    if any(entry.digest == referrer.digest for entry in entries):
-        return None
-    return Index((*entries, referrer)).to_bytes()
-
-
-def without(index: bytes, digest: str) -> bytes | None:
-    """The list without one referrer; None when it is not there."""
-    entries = parse_index(index).manifests
-    left = tuple(entry for entry in entries if entry.digest != digest)
-    return None if len(left) == len(entries) else Index(left).to_bytes()
-
-
-def referrers_index(data: bytes, where: str) -> tuple[Descriptor, ...]:
+def _entries(data: bytes, where: str) -> tuple[Descriptor, ...]:
     """The entries of an answer of the API; raises HostileInputError when it is no index."""
     document = parse_document(data)
     if (document.get("mediaType") or media.IMAGE_INDEX) != media.IMAGE_INDEX:

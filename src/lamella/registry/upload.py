@@ -58,7 +58,7 @@ class _Again(Exception):  # noqa: N818 - a turn of the loop, not an error of any
 
     def __init__(self, error: LamellaError, *, wait: float | None = None, lost: bool = False) -> None:
         super().__init__(error.message)
-        self.error = error
+        self.error = RegistryError(error.message, hint=error.hint) if isinstance(error, FinalError) else error
         self.wait = wait
         self.lost = lost
 

@@ -1,0 +1,153 @@
+"""The blobs of a repository: is it there, can it be given, fetch, push, mount."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lamella.errors import HostileInputError, LamellaError
+from lamella.oci.digest import check_digest, short_digest
+from lamella.oci.manifest import Descriptor
+from lamella.registry.documents import Sink, verified
+from lamella.registry.place import Place
+from lamella.registry.upload import OnBytes, Session, Upload, UploadLimits, open_session, upload_place
+
+__all__ = ["Blobs", "OnTransfer", "Transfer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One blob that was moved, or did not have to be: ``action`` is present, mounted, sent or fetched.
+
+    ``bytes`` went over the wire, those that were sent twice counted twice; ``size`` is the blob's.
+    """
+
+    repository: str
+    digest: str
+    size: int
+    action: str
+    bytes: int
+
+
+OnTransfer = Callable[[Transfer], None]
+"""Called once for each blob when it is done, from whatever thread moved it."""
+
+
+class Blobs:
+    """The blobs of one repository; see :class:`lamella.registry.remote.RemoteRepository` for what they promise."""
+
+    def __init__(self, place: Place, on_transfer: OnTransfer, limits: UploadLimits) -> None:
+        self._place = place
+        self._on_transfer = on_transfer
+        self._limits = limits
+
+    def has(self, digest: str, size: int, scope: str = "") -> bool:
+        """Whether a blob is there, asked once; ``size`` -1 is any."""
+        known = self._place.state.blobs.get(check_digest(digest))
+        if known is not None:
+            return size < 0 or known in (-1, size)
+        what = f"looking for a blob of {self._place.name}"
+        answer = self._place.request("HEAD", f"blobs/{digest}", what, scope=scope)
+        if answer.status == 404:
+            return False
+        if answer.status != 200:
+            raise self._place.failure(answer, what)
+        length = answer.headers.get("content-length", "")
+        there = int(length[:18]) if length.isdecimal() else -1
+        if size >= 0 and there not in (-1, size):
+            return False
+        self._place.state.blobs[digest] = there
+        return True
+
+    def gives(self, blob: Descriptor) -> bool:
+        """Whether the registry can give a blob's first byte; a no is remembered."""
+        what = f"checking a blob of {self._place.name}"
+        answer, begins = self._place.exchange.first_byte(self._place.repository, check_digest(blob.digest), what)
+        if answer.status not in (200, 206, 404) and not (answer.status == 416 and not blob.size):
+            raise self._place.failure(answer, what)
+        there = answer.status != 404 and (begins or not blob.size)
+        if not there:
+            self._place.state.blobs.pop(blob.digest, None)
+        return there
+
+    def fetch(self, descriptor: Descriptor, sink: Sink) -> None:
+        """Hands the bytes to ``sink``, verified."""
+        chunks = self._place.exchange.chunks(self._place.repository, descriptor.digest, descriptor.size)
+        sink(descriptor.digest, descriptor.size, verified(chunks, descriptor, self._place.name))
+        self._moved(descriptor, "fetched", descriptor.size)
+
+    def read(self, descriptor: Descriptor, limit: int) -> bytes:
+        """All bytes at once, verified."""
+        if descriptor.size > limit:
+            text = f"blob {short_digest(descriptor.digest)} of {self._place.name} has {descriptor.size} bytes"
+            raise HostileInputError(f"{text}, more than {limit}")
+        chunks = self._place.exchange.chunks(self._place.repository, descriptor.digest, descriptor.size)
+        data = b"".join(verified(chunks, descriptor, self._place.name))
+        self._moved(descriptor, "fetched", descriptor.size)
+        return data
+
+    def push(
+        self,
+        blob: Descriptor,
+        open_: Callable[[], BinaryIO],
+        mount_from: Sequence[str],
+        on_bytes: OnBytes,
+        *,
+        again: bool,
+    ) -> str:
+        """``present``, ``mounted`` or ``sent``."""
+        sent = 0
+        with self._place.state.only_one(check_digest(blob.digest)):
+            if not again and self.has(blob.digest, blob.size, self._place.repository.push_scope):
+                action = "present"
+            else:
+                mounted, session = (False, None) if again else self._mount(blob, mount_from)
+                action = "mounted" if mounted else "sent"
+                if not mounted:
+                    exchange, repository = self._place.exchange, self._place.repository
+                    upload = Upload(exchange, repository, blob, open_, on_bytes=on_bytes, limits=self._limits)
+                    upload.run(session)
+                    sent = upload.sent
+            self._place.state.blobs[blob.digest] = blob.size
+        self._moved(blob, action, sent)
+        return action
+
+    def delete(self, digest: str) -> bool:
+        """False when it was not there."""
+        gone = self._place.delete(f"blobs/{check_digest(digest)}", f"blob {short_digest(digest)}")
+        self._place.state.blobs.pop(digest, None)
+        return gone
+
+    def _mount(self, blob: Descriptor, sources: Sequence[str]) -> tuple[bool, Session | None]:
+        """Whether a source had it; else the session that the last refusal began, when there is one.
+
+        A mount that is not allowed is no error: the blob is sent then.
+        """
+        repository = self._place.repository
+        session: Session | None = None
+        for source in dict.fromkeys(filter(None, map(self._same_registry, sources))):
+            query = f"mount={blob.digest}&from={source}"
+            try:
+                scope = repository.mount_scope(source)
+                answer = open_session(self._place.exchange, repository, scope=scope, query=query)
+            except LamellaError:
+                continue
+            if answer.status == 201:
+                return True, None
+            if answer.status == 202:
+                session = Session(upload_place(answer, repository))
+        return False, session
+
+    def _same_registry(self, name: str) -> str:
+        """The path of a repository of the same registry, empty for another one and for this one."""
+        head, slash, rest = name.partition("/")
+        path = name
+        if slash and head == self._place.repository.registry:
+            path = rest
+        elif slash and ("." in head or ":" in head or head == "localhost"):
+            return ""
+        return path if path != self._place.repository.name else ""
+
+    def _moved(self, blob: Descriptor, action: str, count: int) -> None:
+        self._on_transfer(Transfer(self._place.name, blob.digest, blob.size, action, count))
