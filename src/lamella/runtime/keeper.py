@@ -44,8 +44,8 @@ def start_kept(launch: Launch, log: Path) -> Kept:
     """Starts a keeper and waits until it has the container's mounts. Raises SandboxError with what it said."""
     import msgspec
 
-    reader, writer = os.pipe2(os.O_CLOEXEC)
     own = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": launch.host_env.get("PATH", "")}
+    reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         with open(log, "wb") as out:
             process = spawn(
@@ -57,6 +57,9 @@ def start_kept(launch: Launch, log: Path) -> Kept:
                 pass_fds=(writer,),
                 error=SandboxError,
             )
+    except BaseException:
+        os.close(reader)
+        raise
     finally:
         os.close(writer)
     with os.fdopen(reader, "rb") as status:

@@ -17,11 +17,17 @@ _LONGEST = 256 << 20
 
 
 class LineChannel:
-    """One end. ``send`` may be called from many threads, ``receive`` from one."""
+    """One end. ``send`` and ``shut`` may be called from many threads, ``receive`` and then ``close`` from one.
+
+    A descriptor that is closed while another thread is on its way into recv(2) or send(2) may be somebody else's by
+    the time it gets there. So whoever wants the end says so with ``shut``, and the one who receives closes.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._lock = threading.Lock()
+        self._open = threading.Lock()
+        """Held while the socket is shut or closed."""
         self._rest = bytearray()
 
     def send(self, message: Any) -> None:
@@ -65,11 +71,16 @@ class LineChannel:
             if len(self._rest) > _LONGEST:
                 raise InternalError("a message between runner and helper has no end")
 
-    def close(self) -> None:
-        """Closes this end; a blocked ``receive`` on either side ends."""
-        with contextlib.suppress(OSError):
+    def shut(self) -> None:
+        """Nothing passes any more: ``receive`` ends on both sides, ``send`` raises OSError. Harmless when repeated."""
+        with self._open, contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+
+    def close(self) -> None:
+        """Gives the descriptor back; for the thread that received, when it is done."""
+        self.shut()  # wakes senders, who hold the lock
+        with self._lock, self._open:
+            self._socket.close()
 
 
 def to_plain(value: Any) -> dict[str, Any]:

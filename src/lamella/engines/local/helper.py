@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lamella import errors
 from lamella.engines.local.channel import LineChannel, to_plain
@@ -46,8 +46,9 @@ class Helper:
         self._channel = LineChannel(ours)
         self._reader = threading.Thread(target=self._read, daemon=True, name="sandbox-replies")
         self._reader.start()
-        if self._process.stderr is not None:
-            threading.Thread(target=self._listen, daemon=True, name="sandbox-stderr").start()
+        said = self._process.take_streams()[2]
+        if said is not None:
+            threading.Thread(target=self._listen, args=(said,), daemon=True, name="sandbox-stderr").start()
         try:
             self._greet(env, scratch, maps)
         except BaseException:
@@ -87,7 +88,7 @@ class Helper:
     def close(self) -> None:
         """Ends it and everything it runs; safe to call twice."""
         self._closed = True
-        self._channel.close()
+        self._channel.shut()
         try:
             self._process.wait(_PATIENCE)
         except TimeoutError:
@@ -160,16 +161,16 @@ class Helper:
                     replies = self._replies.get(reply.number)
                 if replies is not None:
                     replies.put(reply)
+        self._channel.close()
         with self._lock:
             waiting = tuple(self._replies.values())
             self._ended = True
         for replies in waiting:
             replies.put(None)
 
-    def _listen(self) -> None:
-        pipe = self._process.stderr
-        with suppress(OSError, ValueError):
-            while pipe is not None and (data := os.read(pipe.fileno(), 4096)):
+    def _listen(self, pipe: IO[bytes]) -> None:
+        with pipe, suppress(OSError):
+            while data := os.read(pipe.fileno(), 4096):
                 self._said += data
 
 

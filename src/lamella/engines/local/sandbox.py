@@ -88,21 +88,17 @@ class Sandbox:
                 seccomp_fd=handles.filter, info_fd=handles.info[1], block_fd=handles.block[0], shown=shown,
             )  # fmt: skip
             limits = () if group else limit_argv(memory, processes, self._prlimit)
-            starter = _Starter(handles, group)
-            starter.start()
             complaint = _Complaint(on_chunk)
-            done = run(
-                (*limits, *bubblewrap_argv(call, self._bwrap)),
-                env=env,
-                check=False,
-                on_chunk=complaint,
-                cancelled=cancelled,
-                pass_fds=(handles.filter, handles.info[1], handles.block[0]),
-                error=SandboxError,
-            )
-            handles.close_info()
-            starter.join()
-        _wait_gone(starter.child)
+            with _started(handles, group):
+                done = run(
+                    (*limits, *bubblewrap_argv(call, self._bwrap)),
+                    env=env,
+                    check=False,
+                    on_chunk=complaint,
+                    cancelled=cancelled,
+                    pass_fds=(handles.filter, handles.info[1], handles.block[0]),
+                    error=SandboxError,
+                )
         return complaint.judge(done.code)
 
     @contextmanager
@@ -121,17 +117,16 @@ class Sandbox:
                 info_fd=handles.info[1],
                 block_fd=handles.block[0],
             )
-            starter = _Starter(handles, group)
-            starter.start()
             inherited = (handles.filter, handles.info[1], handles.block[0])
             argv = bubblewrap_argv(full, self._bwrap)
-            with spawn(
-                argv, env=env, stdout=1, stderr=2, pass_fds=inherited, terminal=call.terminal, error=SandboxError
-            ) as process:
-                handles.close_info()
-                starter.join()
+            with (
+                _started(handles, group) as starter,
+                spawn(
+                    argv, env=env, stdout=1, stderr=2, pass_fds=inherited, terminal=call.terminal, error=SandboxError
+                ) as process,
+            ):
+                starter.finish()
                 yield Started(process, starter.child)
-        _wait_gone(starter.child)
 
     def shell(
         self,
@@ -208,6 +203,25 @@ class _Starter(threading.Thread):
                 self._group.add(self.child)
         with suppress(OSError):
             os.write(self._handles.block[1], b"\n")
+
+    def finish(self) -> None:
+        """Waits until it is done, once bubblewrap has inherited its descriptors or never will."""
+        self._handles.close_info()
+        self.join()
+
+
+@contextmanager
+def _started(handles: _Handles, group: ControlGroup | None) -> Iterator[_Starter]:
+    """A starter for what is started in the block. Afterwards, whatever happened, it uses no handle any more and
+    nothing of the sandbox is left.
+    """
+    starter = _Starter(handles, group)
+    starter.start()
+    try:
+        yield starter
+    finally:
+        starter.finish()
+        _wait_gone(starter.child)
 
 
 def _wait_gone(pid: int) -> None:
