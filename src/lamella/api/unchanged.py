@@ -60,7 +60,8 @@ def keep_build(answers: Answers, selection: Selection, options: BuildOptions, re
     from lamella.oci.manifest import parse_manifest
 
     manifests = [parse_manifest(answers.store.blobs.read(image.manifest.digest)) for image in report.images]
-    inner = (blob for manifest in manifests for blob in (manifest.config, *manifest.layers))
+    named = (blob for manifest in manifests for blob in (manifest.config, *manifest.layers))
+    inner = [blob for blob in named if answers.store.blobs.has(blob.digest, blob.size)]  # others are known elsewhere
     answers.keep(
         _KIND,
         _arguments(selection, options),
@@ -76,8 +77,8 @@ def keep_build(answers: Answers, selection: Selection, options: BuildOptions, re
 
 
 def _may_stand(selection: Selection, options: BuildOptions) -> bool:
-    """Not for a layer alone, whose results are asked for, nor where steps are to run again."""
-    again = options.rebuild or options.no_cache or options.no_cache_filter or options.refresh
+    """Not for a layer alone, whose results are asked for, nor where steps are to run again or more is to be written."""
+    again = options.rebuild or options.no_cache or options.no_cache_filter or options.refresh or options.export_all
     return not selection.layer and not again
 
 

@@ -14,14 +14,14 @@ from lamella.graph.events import EventSink, Message
 from lamella.graph.facts import BaseFacts
 from lamella.graph.op import ExecOp
 from lamella.graph.record import Result
-from lamella.graph.vertex import executes
+from lamella.graph.vertex import RootfsOf, executes
 from lamella.images.compose import ComposedImage, ImageLayer, compose
 from lamella.images.requirements import check_requirements
-from lamella.images.variants import layer_variant
+from lamella.images.variants import named_variant
 from lamella.oci.config import EPOCH
 from lamella.oci.platform import parse_platform
 from lamella.planning.lowering import BuildGraph, ImagePlan
-from lamella.planning.plan import Plan, PlanOptions
+from lamella.planning.plan import Plan, PlannedVertex, PlanOptions
 from lamella.planning.walk import Resolver
 from lamella.project.later import refuse_later
 from lamella.store.store import Store
@@ -92,6 +92,12 @@ def image_layers(definition: Definition, plan: ImagePlan, results: Mapping[str, 
     return tuple((name, layer.diff_id) for name, result in made for layer in result.layers if layer.entries)
 
 
+def _planned_row(item: PlannedVertex) -> VertexRow:
+    """The row of a vertex that nothing was done for."""
+    why = item.why if item.status == "restored" else ""
+    return VertexRow(item.name, item.layer, item.status, 0.0, item.key, why)
+
+
 class _Build:
     """One build in progress."""
 
@@ -124,8 +130,10 @@ class _Build:
     def solve(self, engine: Callable[[], Engine]) -> dict[str, Result]:
         """Results of all vertices; the engine runs only when the plan has work or a layer has no blob yet."""
         exports = frozenset(key for image in self.images for key in self.graph.definition.chain(image.base))
+        if self.options.export_all:
+            exports |= self._root_file_systems()
         if not self.plan.has_work and self._all_exported(exports):
-            self.rows = tuple(VertexRow(item.name, item.layer, "reused", 0.0, item.key) for item in self.plan.vertices)
+            self.rows = tuple(_planned_row(item) for item in self.plan.vertices)
             return dict(self.plan.results)
         stale = {item.vertex for item in self.plan.vertices if item.status == "build"}
         stale |= {i.vertex for i in self.plan.vertices if i.status == "expected"} & self._forced()
@@ -151,6 +159,13 @@ class _Build:
         self._check_requirements(results)
         return results
 
+    def _root_file_systems(self) -> frozenset[str]:
+        """All that steps stand on, toolchains too."""
+        definition = self.graph.definition
+        edges = (edge for key in definition.needed(self.targets) for edge in definition[key].inputs)
+        roots = {edge.vertex for edge in edges if isinstance(edge.selection, RootfsOf)}
+        return frozenset(key for root in roots for key in definition.chain(root))
+
     def _forced(self) -> frozenset[str]:
         return forced_vertices(self.graph, self.options)
 
@@ -163,7 +178,7 @@ class _Build:
     def _all_exported(self, exports: frozenset[str]) -> bool:
         for key in exports:
             result = self.plan.results.get(key)
-            if result is None or any(not self.store.variants.of(layer.diff_id) for layer in result.layers):
+            if result is None or any(not self.store.variants.known(layer.diff_id) for layer in result.layers):
                 return False
             if not result.layers and executes(self.graph.definition[key]):
                 return False
@@ -208,8 +223,9 @@ class _Build:
 
     def _layers(self, plan: ImagePlan, results: dict[str, Result]) -> tuple[ImageLayer, ...]:
         layers = image_layers(self.graph.definition, plan, results)
+        restorer, compressor = self.parts.restorer, self.options.compressor
         return tuple(
-            ImageLayer(name, layer_variant(self.store, diff_id, self.options.compressor), diff_id)
+            ImageLayer(name, named_variant(self.store, diff_id, compressor, restorer), diff_id)
             for name, diff_id in layers
         )
 

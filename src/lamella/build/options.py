@@ -16,7 +16,8 @@ class BuildOptions:
 
     ``rebuild`` runs the project's steps again with warm states, ``no_cache`` all steps without states,
     ``no_cache_filter`` those of some layers. ``memory`` in bytes, 0 for no bound. ``created`` is RFC 3339.
-    ``tags`` are further local names, ``labels`` win over the project's.
+    ``tags`` are further local names, ``labels`` win over the project's. ``export_all`` writes the layers of toolchains
+    too, which no image has, so that they can be pushed.
     """
 
     rebuild: bool = False
@@ -28,6 +29,7 @@ class BuildOptions:
     jobs: int = 0
     memory: int = 0
     compressor: str = ""
+    export_all: bool = False
     created: str = ""
     tags: tuple[str, ...] = ()
     labels: FrozenMap[str, str] = EMPTY_MAP

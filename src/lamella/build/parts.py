@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.engines.base import NO_RESTORER, Restorer
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Clock, Host, Lookup, Tree
 from lamella.planning.lowering import BuildGraph, PlanningInputs, lower_cells
@@ -25,7 +26,9 @@ __all__ = ["Parts", "expand_cells", "lower", "plan", "selected_cells"]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a use case works with. ``arguments`` are ``--build-arg`` values."""
+    """Everything a use case works with. ``arguments`` are ``--build-arg`` values; ``restorer`` brings the bytes of
+    what ``lookup`` finds.
+    """
 
     project: ProjectFile
     lock: Lock
@@ -36,6 +39,7 @@ class Parts:
     stacks: Mapping[str, Stack]
     facts: TemplateFacts
     arguments: FrozenMap[str, str] = EMPTY_MAP
+    restorer: Restorer = NO_RESTORER
 
 
 def selected_cells(parts: Parts, selection: Selection) -> tuple[ImageCell, ...]:
@@ -94,4 +98,5 @@ def plan(parts: Parts, selection: Selection, options: PlanOptions, graph: BuildG
         lookup=parts.lookup,
         options=options,
         targets=targets,
+        origin=parts.restorer.origin,
     )

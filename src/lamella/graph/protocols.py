@@ -55,7 +55,10 @@ class Vcs(Protocol):
 
 
 class Lookup(Protocol):
-    """Where records and small artefacts are found: the local store, later a cache repository too."""
+    """Where records and small artefacts are found: the local store, then cache repositories."""
+
+    def prefetch(self, keys: tuple[str, ...]) -> None:
+        """Looks for several records at once that are asked for next; changes no answer."""
 
     def record(self, key: str) -> Record | None:
         """The record of a resolved key whose objects are all there; a broken one counts as a miss."""

@@ -1,7 +1,8 @@
 """Plans: what a build would do, before it does anything (DESIGN 3b "Planning", 7b.10).
 
-``reused`` vertices have a record. ``build`` vertices have a known key and no record. After a miss everything
-that follows is ``expected``: its key is not known yet, its cost comes from history, and it may turn out reused.
+``reused`` vertices have a record in the store, ``restored`` ones in a cache repository. ``build`` vertices have a
+known key and no record. After a miss everything that follows is ``expected``: its key is not known yet, its cost comes
+from history, and it may turn out reused.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lamella.graph.definition import Definition
 from lamella.graph.explain import Change, diff_parts
 from lamella.graph.keys import KeyParts
 from lamella.graph.op import HostOp
@@ -40,7 +42,7 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVertex:
-    """The plan for one vertex. ``status`` is reused, build or expected; ``why`` says so in words.
+    """The plan for one vertex. ``status`` is reused, restored, build or expected; ``why`` says so in words.
 
     ``seconds`` is what it cost last time as decimal text, empty when it never ran here.
     """
@@ -70,7 +72,7 @@ class Plan:
     @property
     def has_work(self) -> bool:
         """Whether anything is to be built, or may be."""
-        return any(vertex.status != "reused" for vertex in self.vertices)
+        return any(vertex.status not in ("reused", "restored") for vertex in self.vertices)
 
     @property
     def holds_until(self) -> int:
@@ -101,60 +103,96 @@ def make_plan(
     lookup: Lookup,
     options: PlanOptions,
     targets: tuple[str, ...] = (),
+    origin: Callable[[str], str] = lambda key: "",
 ) -> Plan:
-    """Walks the Definition with the Lookup; starts nothing and changes nothing."""
-    resolver = Resolver(graph.definition, tree, host, lookup)
-    results: dict[str, Result] = {}
-    planned: list[PlannedVertex] = []
-    warnings: list[str] = []
-    for key in graph.definition.needed(targets or graph.targets):
-        now = resolver.immediate(key)
-        if now is not None:
-            results[key] = now
-            continue
-        item = _plan_vertex(key, graph.definition[key], resolver, results, project, lookup, options, warnings.append)
-        if item.status == "reused" and item.record is not None:
-            results[key] = item.record.result
-        planned.append(item)
-    return Plan(graph, tuple(planned), results, tuple(dict.fromkeys(warnings)))
+    """Walks the Definition with the Lookup, level by level, so that all records whose keys are known are asked for at
+    once; starts nothing. ``origin`` names the repository that a record was found in, empty for the store.
+    """
+    walk = _Walk(graph, Resolver(graph.definition, tree, host, lookup), project, lookup, options, origin)
+    needed = graph.definition.needed(targets or graph.targets)
+    for level in _levels(graph.definition, needed):
+        walk.level(level)
+    planned = tuple(walk.planned[key] for key in needed if key in walk.planned)
+    return Plan(graph, planned, walk.results, tuple(dict.fromkeys(walk.warnings)))
 
 
-def _plan_vertex(
-    key: str,
-    vertex: Vertex,
-    resolver: Resolver,
-    results: dict[str, Result],
-    project: str,
-    lookup: Lookup,
-    options: PlanOptions,
-    warn: Callable[[str], None],
-) -> PlannedVertex:
-    info = vertex.info
-    parts = resolver.parts(key, results)
-    runs = executes(vertex)
-    if parts is None:
-        last = lookup.latest(project, info.name)
+def _levels(definition: Definition, keys: tuple[str, ...]) -> list[list[str]]:
+    """Vertices by the length of the longest way to them: what stands on one level knows all lower ones."""
+    depth: dict[str, int] = {}
+    levels: list[list[str]] = []
+    for key in keys:  # inputs come first
+        depth[key] = max((depth[edge.vertex] + 1 for edge in definition[key].inputs), default=0)
+        levels.extend([] for _ in range(depth[key] + 1 - len(levels)))
+        levels[depth[key]].append(key)
+    return levels
+
+
+class _Walk:
+    """One walk: results that are known, and the plan of each vertex."""
+
+    def __init__(
+        self,
+        graph: BuildGraph,
+        resolver: Resolver,
+        project: str,
+        lookup: Lookup,
+        options: PlanOptions,
+        origin: Callable[[str], str],
+    ) -> None:
+        self._definition = graph.definition
+        self._resolver = resolver
+        self._project = project
+        self._lookup = lookup
+        self._options = options
+        self._origin = origin
+        self.results: dict[str, Result] = {}
+        self.planned: dict[str, PlannedVertex] = {}
+        self.warnings: list[str] = []
+
+    def level(self, keys: list[str]) -> None:
+        """Plans vertices whose inputs are all planned."""
+        parts: dict[str, KeyParts | None] = {}
+        for key in keys:
+            now = self._resolver.immediate(key)
+            if now is not None:
+                self.results[key] = now
+            else:
+                parts[key] = self._resolver.parts(key, self.results)
+        asked = [known.key for key, known in parts.items() if known is not None and key not in self._options.force]
+        if asked:
+            self._lookup.prefetch(tuple(dict.fromkeys(asked)))
+        for key, known in parts.items():
+            item = self._expected(key) if known is None else self._known(key, known)
+            if item.record is not None:
+                self.results[key] = item.record.result
+            self.planned[key] = item
+
+    def _expected(self, key: str) -> PlannedVertex:
+        """A vertex whose key is not known yet."""
+        vertex = self._definition[key]
+        info, last = vertex.info, self._lookup.latest(self._project, vertex.info.name)
+        seconds = last.seconds if last else ""
+        why = "an input is built first"
+        return PlannedVertex(key, info.name, info.layer, "expected", executes(vertex), why=why, seconds=seconds)
+
+    def _known(self, key: str, parts: KeyParts) -> PlannedVertex:
+        vertex, options = self._definition[key], self._options
+        info = vertex.info
+        record = None if key in options.force else self._lookup.record(parts.key)
+        if record is not None and _is_old(vertex, record, options):
+            if options.refresh:
+                record = None
+            else:
+                days = _days(info.freshness or 0)
+                self.warnings.append(f"{info.name} is older than its freshness of {days}; --refresh runs it again")
+        if record is None:
+            forced = key in options.force
+            return _missing(key, vertex, parts, self._project, self._lookup, self._resolver, forced=forced)
+        origin = self._origin(parts.key)
+        status, why = ("restored", f"from {origin}") if origin else ("reused", "same key")
         return PlannedVertex(
-            key,
-            info.name,
-            info.layer,
-            "expected",
-            runs,
-            why="an input is built first",
-            seconds=last.seconds if last else "",
+            key, info.name, info.layer, status, executes(vertex), parts.key, why, record.seconds, record, parts
         )
-    resolved = parts.key
-    record = None if key in options.force else lookup.record(resolved)
-    if record is not None and _is_old(vertex, record, options):
-        if options.refresh:
-            record = None
-        else:
-            warn(f"{info.name} is older than its freshness of {_days(info.freshness or 0)}; --refresh runs it again")
-    if record is not None:
-        return PlannedVertex(
-            key, info.name, info.layer, "reused", runs, resolved, "same key", record.seconds, record, parts
-        )
-    return _missing(key, vertex, parts, project, lookup, resolver, forced=key in options.force)
 
 
 def _missing(

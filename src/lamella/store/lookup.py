@@ -26,6 +26,9 @@ class StoreLookup:
         self._filesets = lru_cache(maxsize=512)(self._load_fileset)
         self._facts = lru_cache(maxsize=128)(self._load_facts)
 
+    def prefetch(self, keys: tuple[str, ...]) -> None:
+        """Nothing: what is here is found at once."""
+
     def record(self, key: str) -> Record | None:
         """The record of a resolved key whose objects are all there."""
         return self._records.find(key)

@@ -40,6 +40,9 @@ class MemoryLookup:
     known_facts: dict[str, BaseFacts] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
 
+    def prefetch(self, keys: tuple[str, ...]) -> None:
+        """See ``lamella.graph.protocols.Lookup``."""
+
     def record(self, key: str) -> Record | None:
         """See ``lamella.graph.protocols.Lookup``."""
         return self.records.get(key)

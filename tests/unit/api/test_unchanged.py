@@ -135,6 +135,7 @@ OTHER_OPTIONS: dict[str, tuple[object, str]] = {
     "labels": (FrozenMap({"a": "b"}), "other"),
     "strict": (True, "other"),
     "tags": (("x:1",), "other"),
+    "export_all": (True, "never"),
     "offline": (True, "same"),
     "jobs": (7, "same"),
     "memory": (1 << 30, "same"),

@@ -42,6 +42,9 @@ class Records:
     store: Store
     known: dict[str, Record] = field(default_factory=dict)
 
+    def prefetch(self, keys: tuple[str, ...]) -> None:
+        """Everything is at hand."""
+
     def record(self, key: str) -> Record | None:
         return self.store.lookup.record(key) or self.known.get(key)
 

@@ -1,0 +1,265 @@
+"""The chain of lookups, store then cache repositories, and the bytes that follow when something reads them.
+
+A hit is imported: the record with its small artefacts goes into the store, of layers a note says which repository has
+them. So the next run needs no request, and an image can be composed before any of its bytes are here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamella.cache.artifact import FACTS_TYPE, FILESET_TYPE, PACKAGES_TYPE, PRODUCT_TYPE, Part, RecordArtifact
+from lamella.cache.repository import CacheRepository, Say
+from lamella.errors import AuthError, HostileInputError, IntegrityError, LamellaError, RegistryError
+from lamella.oci import media
+from lamella.oci.digest import short_digest
+from lamella.oci.manifest import Descriptor
+from lamella.store.store import Store
+from lamella.store.variants import Variant
+
+if TYPE_CHECKING:
+    from lamella.graph.facts import BaseFacts
+    from lamella.graph.fileset import FileSet
+    from lamella.graph.protocols import Clock
+    from lamella.graph.record import Record
+
+__all__ = ["CacheLookup"]
+
+_PARALLEL = 8
+_TROUBLE = (RegistryError, AuthError, IntegrityError, HostileInputError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A record's artifact and the repository that has it."""
+
+    artifact: RecordArtifact
+    repository: CacheRepository
+
+
+class CacheLookup:
+    """``graph.protocols.Lookup`` and ``engines.base.Restorer`` over one store and the repositories that a run reads,
+    the most trusted first. Thread-safe. ``say`` takes a line for people when something is left out or refused.
+    """
+
+    def __init__(self, store: Store, readers: Sequence[CacheRepository], clock: Clock, say: Say) -> None:
+        self.readers = tuple(readers)
+        self._store = store
+        self._clock = clock
+        self._say = say
+        self._found: dict[str, _Found | None] = {}
+        self._origins: dict[str, str] = {}
+        self._by_tree: dict[str, str] = {}
+        self._by_layer: dict[str, str] = {}
+        self._mutex = threading.Lock()
+        self._bringing: dict[str, threading.Lock] = {}
+
+    # -- Lookup ----------------------------------------------------------------------------------------------------
+
+    def prefetch(self, keys: tuple[str, ...]) -> None:
+        """Asks for all records that are not here at once."""
+        wanted = [key for key in keys if key not in self._found and self._local(key) is None]
+        if len(wanted) == 1:
+            self._import(wanted[0])
+        elif wanted and self._readable:
+            with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
+                list(pool.map(self._import, wanted))
+
+    def record(self, key: str) -> Record | None:
+        """The record of a resolved key, from the store or imported from a repository."""
+        record = self._local(key)
+        if record is None and key not in self._found:
+            record = self._import(key)
+        return record
+
+    def latest(self, project: str, name: str) -> Record | None:
+        """The newest record of a name in the store."""
+        return self._store.lookup.latest(project, name)
+
+    def fileset(self, digest: str) -> FileSet | None:
+        """A stored file set, brought here first when it is a known product's."""
+        return self._store.lookup.fileset(digest) or (
+            self._store.lookup.fileset(digest) if self._bring_fileset(digest) else None
+        )
+
+    def facts(self, digest: str) -> BaseFacts | None:
+        """Stored base facts: they came with their record."""
+        return self._store.lookup.facts(digest)
+
+    @property
+    def _readable(self) -> bool:
+        return bool(self.readers) and not self._store.read_only
+
+    def _local(self, key: str) -> Record | None:
+        record = self._store.lookup.record(key)
+        if record is not None:
+            self._know(record)
+        return record
+
+    def _know(self, record: Record) -> None:
+        """Remembers which record's bytes a file set or layer is among."""
+        if record.result.tree:
+            self._by_tree.setdefault(record.result.tree, record.key)
+        for layer in record.result.layers:
+            self._by_layer.setdefault(layer.diff_id, record.key)
+
+    def _import(self, key: str) -> Record | None:
+        found = self._ask(key)
+        if found is None:
+            return None
+        try:
+            record = self._adopt(found)
+        except _TROUBLE as error:
+            self._say(f"{found.repository.name}: a record is left out: {error.message}")
+            self._found[key] = None
+            return None
+        self._origins[key] = found.repository.name
+        self._know(record)
+        return record
+
+    def _ask(self, key: str) -> _Found | None:
+        """The artifact of a key from the first repository that has one, asked once in a run."""
+        if key not in self._found:
+            self._found[key] = self._search(key) if self._readable else None
+        return self._found[key]
+
+    def _search(self, key: str) -> _Found | None:
+        for repository in self.readers:
+            artifact = repository.find(key)
+            if artifact is not None:
+                return _Found(artifact, repository)
+        return None
+
+    def _adopt(self, found: _Found) -> Record:
+        """Puts a record into the store with what is small, and notes where its layers are."""
+        artifact, store = found.artifact, self._store
+        record = replace(artifact.record, created=min(artifact.record.created, self._clock.now()))
+        for media_type, digest in ((FACTS_TYPE, record.result.facts), (PACKAGES_TYPE, record.result.packages)):
+            if digest and not store.blobs.has(digest):
+                self._bring_small(found, media_type, digest)
+        fileset = artifact.part(FILESET_TYPE, record.result.tree)
+        if fileset is not None and fileset.descriptor.data and not store.blobs.has(record.result.tree):
+            self._bring_small(found, FILESET_TYPE, record.result.tree)
+        for layer in record.result.layers:
+            part = artifact.layer(layer.diff_id)
+            if part is None and not store.variants.known(layer.diff_id):
+                raise HostileInputError(f"layer {short_digest(layer.diff_id)} is not with it")
+            if part is not None:
+                blob = _bare(part)
+                compressor = media.compression_of(blob.media_type)
+                store.variants.note(layer.diff_id, compressor, 0, blob, found.repository.name)
+        store.records.put(record, elsewhere=True)
+        return record
+
+    def _bring_small(self, found: _Found, media_type: str, digest: str) -> None:
+        from lamella.cache.products import decompress_small
+
+        part = found.artifact.part(media_type, digest)
+        if part is None:
+            raise HostileInputError(f"artefact {short_digest(digest)} is not with it")
+        self._store.blobs.put_bytes(decompress_small(found.repository.small(part.descriptor), digest))
+
+    def _bring_fileset(self, digest: str) -> bool:
+        key = self._by_tree.get(digest)
+        found = self._ask(key) if key is not None else None
+        if found is None:
+            return False
+        return self._try(
+            f"file set {short_digest(digest)}", found, lambda: self._bring_small(found, FILESET_TYPE, digest)
+        )
+
+    # -- Restorer --------------------------------------------------------------------------------------------------
+
+    def origin(self, key: str) -> str:
+        """The repository that a record came from in this run; empty for the store's own."""
+        return self._origins.get(key, "")
+
+    def layer(self, diff_id: str) -> bool:
+        """Brings a layer's blob; false when no repository has it."""
+        with self._bring_lock(diff_id):
+            if self._store.variants.of(diff_id):
+                return True
+            return any(self._bring_variant(v) for v in self._store.variants.known(diff_id)) or self._bring_by_key(
+                diff_id
+            )
+
+    def layers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """Brings several layers, some at a time; those that can be had nowhere."""
+        wanted = [diff_id for diff_id in dict.fromkeys(diff_ids) if not self._store.variants.of(diff_id)]
+        if not wanted:
+            return ()
+        with ThreadPoolExecutor(min(4, len(wanted))) as pool:
+            brought = list(pool.map(self.layer, wanted))
+        return tuple(diff_id for diff_id, done in zip(wanted, brought, strict=True) if not done)
+
+    def product(self, tree: str) -> bool:
+        """Brings the snapshot of a product's file set; false when no repository has it."""
+        with self._bring_lock(tree):
+            if self._store.snapshots.find(tree) is not None:
+                return True
+            key = self._by_tree.get(tree)
+            found = self._ask(key) if key is not None else None
+            part = found.artifact.part(PRODUCT_TYPE, tree) if found is not None else None
+            if found is None or part is None:
+                return False
+            return self._try(f"product {short_digest(tree)}", found, lambda: self._bring_product(found, part, tree))
+
+    def _bring_variant(self, variant: Variant) -> bool:
+        """Fetches a noted form from the repository that is noted; a note that is wrong is dropped."""
+        repository = next((one for one in self.readers if one.name == variant.elsewhere), None)
+        if repository is None:
+            return False
+        try:
+            self._fetch_layer(repository, variant.diff_id, variant.descriptor)
+        except _TROUBLE as error:
+            self._trouble(f"layer {short_digest(variant.diff_id)}", repository, error)
+            self._store.variants.drop(variant)
+            return False
+        return True
+
+    def _bring_by_key(self, diff_id: str) -> bool:
+        key = self._by_layer.get(diff_id)
+        found = self._ask(key) if key is not None else None
+        part = found.artifact.layer(diff_id) if found is not None else None
+        if found is None or part is None:
+            return False
+        what = f"layer {short_digest(diff_id)}"
+        return self._try(what, found, lambda: self._fetch_layer(found.repository, diff_id, _bare(part)))
+
+    def _fetch_layer(self, repository: CacheRepository, diff_id: str, blob: Descriptor) -> None:
+        if not self._store.blobs.has(blob.digest, blob.size):
+            repository.fetch(blob, self._store)
+        compressor = media.compression_of(blob.media_type)
+        self._store.variants.note(diff_id, compressor, 0, blob, repository.name)
+
+    def _bring_product(self, found: _Found, part: Part, tree: str) -> None:
+        from lamella.cache.products import unpack_product
+
+        with self._store.snapshots.stage() as staged:
+            archive = staged.folder / "product"
+            found.repository.fetch_file(part.descriptor, archive)
+            unpack_product(self._store, archive, tree)
+
+    def _try(self, what: str, found: _Found, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except _TROUBLE as error:
+            self._trouble(what, found.repository, error)
+            return False
+        return True
+
+    def _trouble(self, what: str, repository: CacheRepository, error: LamellaError) -> None:
+        self._say(f"{what} could not be had from {repository.name}: {error.message}")
+
+    def _bring_lock(self, identity: str) -> threading.Lock:
+        with self._mutex:
+            return self._bringing.setdefault(identity, threading.Lock())
+
+
+def _bare(part: Part) -> Descriptor:
+    """A layer's descriptor as manifests of images name it."""
+    return Descriptor(part.descriptor.media_type, part.descriptor.digest, part.descriptor.size)
