@@ -7,7 +7,8 @@
 #
 # They lie below $LAMELLA_COMPONENTS, else $XDG_CACHE_HOME/lamella-components, else ~/.cache/lamella-components.
 # A folder is made aside and renamed when it is whole, and made anew when its recipe changed (NAME/.recipe).
-# Packages come from the mirror that this machine's apt uses, modules from where `go env GOPROXY` says.
+# Packages come from the mirror that this machine's apt uses, modules from where `go env GOPROXY` says. A machine
+# without a Go that is new enough (Debian 12's is not) gets sid's for the time of the build.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -33,48 +34,69 @@ sid_source() {
   printf 'deb [signed-by=%s] %s sid main\n' "$keyring" "$uri"
 }
 
-# Two packages of sid need programs of this release: runc (sid's wants a newer libc) and tini-static (docker-init).
-bring_docker28() {
-  local into=$1 work package
+# apt-get or apt-cache with lists of sid below WORK and nothing of this machine's.
+sid() {
+  local work=$1 program=$2
+  shift 2
+  "$program" -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::Cache=$work" \
+    -o "Dir::State::Lists=$work/lists" -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
+}
+
+# unpack_sid INTO PACKAGE...: packages of sid unpacked below INTO; GO stands for its newest Go compiler
+unpack_sid() {
+  local into=$1 work=$1/.apt package names
+  shift
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    say "Docker Engine 28 is taken from Debian's packages, and this machine has no apt-get"
+    say "$* of Debian sid are needed, and this machine has no apt-get"
     return 1
   fi
-  work=$into/.apt
   mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/debs"
   sid_source >"$work/sources.list"
-  local options=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::Cache=$work"
-    -o "Dir::State::Lists=$work/lists" -o APT::Sandbox::User=root -o Acquire::Languages=none)
-  apt-get "${options[@]}" update
-  (cd "$work/debs" && apt-get "${options[@]}" download "${docker_packages[@]/%//sid}")
+  sid "$work" apt-get update
+  names=("$@")
+  if [ "$1" = GO ]; then
+    package=$(sid "$work" apt-cache depends golang-go | awk '$1 == "Depends:" && $2 ~ /^golang-[0-9.]+-go$/ {print $2}')
+    names=("$package" "${package%-go}-src")
+  fi
+  (cd "$work/debs" && sid "$work" apt-get download "${names[@]/%//sid}")
   for package in "$work"/debs/*.deb; do
     dpkg -x "$package" "$into"
     dpkg-deb --show "$package" >>"$into/.versions"
   done
-  rm -rf "$work" "${into:?}/usr/share"
+  rm -rf "$work"
+}
+
+# These packages need two programs of this release: runc (sid's wants a newer libc) and tini-static (docker-init).
+bring_docker28() {
+  unpack_sid "$1" "${docker_packages[@]}"
+  rm -rf "${1:?}/usr/share"
+}
+
+# go env GOVERSION is at least 1.21: such a Go fetches the release that go.mod asks for. Debian 12 has 1.19.
+go_is_new() {
+  local version
+  version=$(go env GOVERSION 2>/dev/null) && [[ $version =~ ^go1\.([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 21 ]
 }
 
 bring_go() {
   local into=$1 version
-  version=$(go env GOVERSION 2>/dev/null) || version=
-  version=${version#go1.}
-  version=${version%%.*}
-  if ! [[ $version =~ ^[0-9]+$ ]] || [ "$version" -lt 21 ]; then
-    say "buildkitd and the in-memory registry need Go 1.21 or newer on PATH (it fetches the release it needs);" \
-      "Debian 12's golang is 1.19"
-    return 1
+  if ! go_is_new; then
+    say "no Go from 1.21 on is on PATH; taking Debian sid's for this build"
+    unpack_sid "$into/.compiler" GO
+    PATH=$(echo "$into"/.compiler/usr/lib/go-*/bin):$PATH
   fi
   cd "$modules"
   export GOFLAGS=-mod=readonly
   go list -m "$buildkit" cuelabs.dev/go/oci/ociregistry >"$into/.versions"
   version=$(awk -v module="$buildkit" '$1 == module {print $2}' "$into/.versions")
   GOBIN=$into/bin nice -n 5 go install -trimpath -ldflags "-s -w -X $buildkit/version.Version=$version" tool ./ociregistry
+  rm -rf "$into/.compiler"
 }
 
 # What a component is made from: a change makes it anew.
 recipe() {
   case "$1" in
-    docker28) { declare -f bring_docker28 sid_source && printf '%s\n' "${docker_packages[@]}"; } ;;
+    docker28) { declare -f bring_docker28 && printf '%s\n' "${docker_packages[@]}"; } ;;
     go) { declare -f bring_go && cat "$modules/go.mod" "$modules/go.sum" "$modules/ociregistry/main.go"; } ;;
   esac | sha256sum
 }

@@ -98,7 +98,9 @@ def start_engine(folder: Path, env: Mapping[str, str], config: Mapping[str, Any]
     the network say ``--network host``, which is this machine's own.
     """
     dockerd = shutil.which("dockerd", path=env.get("PATH")) or "dockerd"
-    (folder / "daemon.json").write_text(json.dumps(config), encoding="utf-8")
+    # The builder's own collection deletes what a test has just made when the disk is nearly full.
+    settings = {**config, "builder": {"gc": {"enabled": False}}}
+    (folder / "daemon.json").write_text(json.dumps(settings), encoding="utf-8")
     bridge = Bridge.create(folder)
     argv = [dockerd, "--host", f"unix://{folder}/d.sock", "--bridge", bridge.name, "--pidfile", f"{folder}/pid"]
     argv += ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--config-file", f"{folder}/daemon.json"]

@@ -91,10 +91,17 @@ class Bridge:
     prefix: str
 
     @classmethod
+    def named_after(cls, folder: Path) -> Bridge:
+        """The bridge of a folder, made or not."""
+        number = zlib.crc32(str(folder).encode())
+        return cls(f"lml{number:08x}", f"10.{200 + number % 50}.{number // 50 % 256}")
+
+    @classmethod
     def create(cls, folder: Path) -> Bridge:
         """Makes the bridge and gives it the first address."""
-        number = zlib.crc32(str(folder).encode())
-        bridge = cls(f"lml{number:08x}", f"10.{200 + number % 50}.{number // 50 % 256}")
+        bridge = cls.named_after(folder)
+        if Path("/sys/class/net", bridge.name).exists():  # of a keeper that was killed; its folder is now ours
+            bridge.remove()
         run_command("ip", "link", "add", bridge.name, "type", "bridge")
         run_command("ip", "addr", "add", f"{bridge.address(1)}/24", "dev", bridge.name)
         return bridge

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.integration.components.installed import DOCKER_28, GO, component_versions, require_component
+from tests.integration.components.keeper import ROOT
+from tests.integration.components.processes import Bridge
 from tests.integration.components.tools import BuildKit, BuildKitPair, DockerEngine, Skopeo, ToolError, Umoci
 
 
@@ -103,7 +107,8 @@ def test_the_pair_builds_each_platform_on_its_node(
     for layout, architecture in ((base_image, "amd64"), (base_image_arm64, "arm64")):
         pair.skopeo(skopeo, "copy", f"oci:{layout}:base", f"docker://{pair.registry}/base:{architecture}")
     (context / "Dockerfile").write_text(
-        f"ARG TARGETARCH\nFROM {pair.registry}/base:$TARGETARCH\nRUN uname -m > /machine\n"
+        f"ARG TARGETARCH\nFROM {pair.registry}/base:$TARGETARCH AS made\nRUN uname -m > /machine\n"
+        "FROM scratch\nCOPY --from=made /machine /\n"
     )
     builder = pair.create_builder(tmp_path)
     image = f"docker://{pair.registry}/components/two:1"
@@ -139,3 +144,20 @@ def test_the_pair_refuses_who_has_no_certificate(buildkit_pair: BuildKitPair) ->
     assert "linux/amd64" in stranger.buildctl(*words, "--tlscert", certificate, "--tlskey", key, "debug", "workers")
     with pytest.raises(ToolError, match="failed to list workers"):  # TLS 1.3 refuses after the handshake, in any words
         stranger.buildctl(*words, "debug", "workers")
+
+
+def test_a_killed_user_leaves_neither_nodes_nor_networks(buildkit_pair: BuildKitPair, tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, sys\n"
+        "from tests.integration.components.keeper import shared_daemon\n"
+        "with shared_daemon('buildkit-pair', pathlib.Path(sys.argv[1])):\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=False).returncode == -9
+    deadline = time.monotonic() + 30
+    while (tmp_path / "daemon").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bridge = Bridge.named_after(tmp_path / "daemon").name
+    assert not [link.name for link in Path("/sys/class/net").iterdir() if link.name.startswith(bridge)]
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in running
