@@ -1,4 +1,4 @@
-"""Puts the embedded engine together from its parts."""
+"""Puts the parts of a session's engines together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from lamella.api.bases import BasePuller
 from lamella.api.network import make_fetch, registry_client
 from lamella.api.sandbox import make_runner
+from lamella.engines.base import NO_RESTORER
 from lamella.engines.executor.executor import FileExecutor, with_filesets
 from lamella.engines.executor.fetching import Fetcher
 from lamella.engines.executor.layers import LayerWriter
 from lamella.engines.executor.products import Products
 from lamella.engines.local.runner import LocalRunner
-from lamella.engines.local.solver import LocalEngine
 from lamella.engines.local.steps import StepMaker
 from lamella.engines.local.values import LayerBlob
 from lamella.engines.solving import EngineParts
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamella.api.options import SessionOptions
+    from lamella.cache.lookup import CacheLookup
     from lamella.graph.protocols import Clock, Host
     from lamella.sources.worktree import WorkTree
     from lamella.store.store import Store
 
-__all__ = ["EngineContext", "make_local_engine", "make_step_maker"]
+__all__ = ["EngineContext", "make_parts", "make_step_maker"]
 
 
 class EngineContext(Protocol):
@@ -64,6 +65,10 @@ class EngineContext(Protocol):
         """The project's folder."""
 
     @property
+    def cache(self) -> CacheLookup | None:
+        """The chain from the store to the cache repositories."""
+
+    @property
     def contexts(self) -> Mapping[str, Path]:
         """Further build contexts by name."""
 
@@ -75,8 +80,8 @@ def make_step_maker(session: EngineContext, runner: LocalRunner) -> StepMaker:
     return StepMaker(session.store, runner, products, bases, StackTable(), session.clock, session.host)
 
 
-def make_local_engine(session: EngineContext) -> LocalEngine:
-    """The embedded engine of a session. Helpers start with the first step."""
+def make_parts(session: EngineContext) -> tuple[EngineParts, StepMaker]:
+    """What every engine of a session works with, and the maker of executing vertices and bases on this machine."""
     store = session.store
     runner = make_runner(session.store, session.options)
     store.set_remover(lambda path: runner.remove((path,)))
@@ -98,8 +103,19 @@ def make_local_engine(session: EngineContext) -> LocalEngine:
     def choose(vertex: Vertex) -> Maker:
         return step_maker if executes(vertex) or isinstance(vertex.op, ImageOp) else file_maker
 
-    parts = EngineParts(store, session.tree, session.host, session.clock, choose, steps.export, unpack, runner.close)
-    return LocalEngine(parts)
+    parts = EngineParts(
+        store,
+        session.tree,
+        session.host,
+        session.clock,
+        choose,
+        steps.export,
+        unpack,
+        runner.close,
+        lookup=session.cache,
+        restorer=session.cache or NO_RESTORER,
+    )
+    return parts, steps
 
 
 def _roots(session: EngineContext) -> dict[str, Path]:

@@ -10,9 +10,26 @@ from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.clock import SystemClock
 from lamella.store.store import Store
 
-__all__ = ["SessionOptions", "Warn", "open_store"]
+__all__ = ["EngineOptions", "SessionOptions", "Warn", "open_store"]
 
 Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Where steps run.
+
+    ``name`` is ``local``, ``buildkit``, ``auto`` or empty for what the project says. ``builder`` names one of
+    buildx's, empty for its own choice. ``network`` is what steps with an open network get on a builder: ``default``
+    (its own) or ``host``. ``allow_network`` accepts that steps which ask for none have it where a builder cannot
+    close it; ``emulate`` that a builder emulates a foreign platform.
+    """
+
+    name: str = ""
+    builder: str = ""
+    network: str = "default"
+    allow_network: bool = False
+    emulate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,9 @@ class SessionOptions:
     insecure_registries: tuple[str, ...] = ()
     environ: FrozenMap[str, str] = EMPTY_MAP
     offline: bool = False
+    engine: EngineOptions = EngineOptions()
+    cache_from: tuple[str, ...] = ()
+    cache_to: str = ""
 
 
 def open_store(options: SessionOptions, *, warn: Warn = lambda text: None) -> Store:

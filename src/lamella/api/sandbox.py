@@ -9,9 +9,9 @@ from lamella.engines.local.values import RunnerSettings
 from lamella.process import base_env
 from lamella.store.store import Store
 
-__all__ = ["make_runner", "probe_sandbox"]
+__all__ = ["PROXIES", "make_runner", "probe_sandbox"]
 
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """What commands that have the network get of the caller's environment; in no key."""
 
 
@@ -19,7 +19,7 @@ def make_runner(store: Store, options: SessionOptions, memory: int = 0) -> Local
     """A runner over a store; ``memory`` in bytes bounds each step, 0 is no bound. Its helper starts when needed."""
     settings = RunnerSettings(
         env=options.environ,
-        step_env=FrozenMap(base_env(options.environ, _PROXIES)),
+        step_env=FrozenMap(base_env(options.environ, PROXIES)),
         ca_bundle=options.ca_bundle,
         memory=memory,
         snapshot_mirror=options.snapshot_mirror,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lamella.build.options import BuildOptions, BuildReport
     from lamella.build.parts import Parts
     from lamella.build.selection import Selection
+    from lamella.cache.lookup import CacheLookup
     from lamella.engines.base import Engine
     from lamella.graph.events import EventSink
     from lamella.graph.record import Result
@@ -149,6 +150,13 @@ class Session:
         return self._tree
 
     @cached_property
+    def cache(self) -> CacheLookup | None:
+        """The chain from the store to the cache repositories; None where there are none. Nothing is asked yet."""
+        from lamella.api.cache import make_lookup
+
+        return make_lookup(self)
+
+    @cached_property
     def vcs(self) -> GitVcs:
         """The repository that the project is in."""
         from lamella.sources.git import GitVcs
@@ -176,6 +184,7 @@ class Session:
         """The parts of the use cases."""
         if self._parts is None:
             from lamella.build.parts import Parts
+            from lamella.engines.base import NO_RESTORER
             from lamella.stacks.table import StackTable
 
             self._parts = Parts(
@@ -183,11 +192,12 @@ class Session:
                 self.lock,
                 self.tree,
                 self.host,
-                self.store.lookup,
+                self.cache or self.store.lookup,
                 self.clock,
                 StackTable(),
                 self._facts(),
                 self._arguments,
+                self.cache or NO_RESTORER,
             )
         return self._parts
 
@@ -207,11 +217,11 @@ class Session:
         )
 
     def engine(self) -> Engine:
-        """The embedded engine, made when it is first needed."""
+        """The engine that runs steps, made when it is first needed."""
         if self._engine is None:
-            from lamella.api.local import make_local_engine
+            from lamella.api.engines import make_engine
 
-            self._engine = make_local_engine(self)
+            self._engine = make_engine(self)
         return self._engine
 
     def lower(self, selection: Selection) -> BuildGraph:
@@ -311,8 +321,20 @@ class Session:
             shown = tuple(f"{change.what}: {change.before or '-'} -> {change.after or 'dropped'}" for change in changes)
             raise ConfigError("lamella.lock is not up to date", hint="run: lamella lock", details=shown)
         replace_file(path, data)
-        self.lock, self._lock_bytes, self._parts = lock, data, None
+        self._use_lock(lock, data)
         return changes, True
+
+    def save_lock(self, lock: Lock) -> None:
+        """Writes a lock that was made elsewhere and goes on with it."""
+        from lamella.commit import replace_file
+        from lamella.project.lock import render_lock
+
+        data = render_lock(lock)
+        replace_file(self.root / LOCK_NAME, data)
+        self._use_lock(lock, data)
+
+    def _use_lock(self, lock: Lock, data: bytes) -> None:
+        self.lock, self._lock_bytes, self._parts = lock, data, None
 
     def check_outputs(
         self, outputs: Sequence[str], selection: Selection, *, load: bool = False, stdout_usable: bool = True
@@ -334,8 +356,12 @@ class Session:
         """Writes a build's images to its targets and says (what, where) of each."""
         if targets is None:
             return ()
+        from lamella.api.cache import bring_image
         from lamella.api.outputs import write_targets
+        from lamella.images.stored import read_image
 
+        for built in report.images:
+            bring_image(self, read_image(self.store, built.manifest, built.names))
         epoch = self.options.environ.get("SOURCE_DATE_EPOCH") or ""
         mtime = int(epoch) if epoch.isdigit() else 0
         return write_targets(self.store, report, targets, sink, clock=self.clock, mtime=mtime, stdout=stdout)

@@ -13,9 +13,12 @@ import click
 
 from lamella.build.options import BuildOptions
 from lamella.canonical import FrozenMap
+from lamella.cli.cache_options import cache_from_option, cache_push_options, push_after_build, wants_push
 from lamella.cli.messages import say
 from lamella.cli.options import (
     complete_layers,
+    engine_from,
+    engine_options,
     format_option,
     pairs,
     parse_size,
@@ -60,6 +63,9 @@ __all__ = ["command"]
 @click.option(
     "--compression", type=click.Choice(["gzip", "zstd", "none"]), default=None, help="How layers are compressed."
 )
+@cache_from_option
+@cache_push_options
+@engine_options
 @progress_option()
 @click.option("--metadata-file", type=click.Path(path_type=Path), default=None, help="Write a JSON report there.")
 @format_option
@@ -82,7 +88,8 @@ def command(
 ) -> None:
     """Build images: all of the project in their default cell, or those that are named.
 
-    What has a record is reused; what is missing is built in the sandbox; the image is composed from its layers.
+    What has a record is reused; what is missing is built, in this machine's sandbox or on a BuildKit builder; the image
+    is composed from its layers.
     The result is in the local store under PROJECT/IMAGE:dev.
 
     \b
@@ -94,7 +101,17 @@ def command(
     """
     settings = command_settings()
     selection = selection_from(images, profile, only, platforms, every, layer)
-    session = project_session(file, build_args, contexts, offline=flags["offline"], later=not flags["secrets"])
+    session = project_session(
+        file,
+        build_args,
+        contexts,
+        offline=flags["offline"],
+        later=not flags["secrets"],
+        engine=engine_from(flags, settings.environ),
+        cache_from=flags["cache_from"],
+        cache_to=flags["cache_to"],
+    )
+    push = wants_push(session, flags)
     options = BuildOptions(
         rebuild=flags["rebuild"],
         no_cache=flags["no_cache"],
@@ -105,6 +122,7 @@ def command(
         jobs=flags["jobs"] or 0,
         memory=parse_size(flags["memory"], "--memory"),
         compressor=flags["compression"] or "",
+        export_all=push,
         created="" if settings.epoch is None else _rfc3339(settings.epoch),
         tags=flags["tags"],
         labels=FrozenMap(pairs(flags["labels"], "--label")),
@@ -124,6 +142,8 @@ def command(
                 report = session.build(selection, replace(options, secrets=secrets), sink)
             written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
     data = report_json(report, written)
+    if push:
+        data["records"] = push_after_build(session, selection, report)
     if metadata_file is not None:
         metadata_file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     if output_format == "json":

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from lamella.api.options import EngineOptions
 from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
 
 __all__ = [
     "complete_layers",
+    "engine_from",
+    "engine_options",
     "file_option",
     "format_option",
     "pairs",
@@ -80,6 +83,51 @@ def source_options(function: F) -> F:
                 "--build-context", "contexts", multiple=True, metavar="NAME=PATH", help="Another folder of sources."
             ),
         ],
+    )
+
+
+def engine_options(function: F) -> F:
+    """``--engine``, ``--builder`` and what goes with a builder, for :func:`engine_from`."""
+    return _apply(
+        function,
+        [
+            click.option(
+                "--engine",
+                type=click.Choice(["auto", "local", "buildkit"]),
+                default=None,
+                help="What runs steps. [default: the project's, else local where it can run, else buildkit]",
+            ),
+            click.option("--builder", default="", metavar="NAME", help="The builder, one of `docker buildx ls`."),
+            click.option(
+                "--builder-network",
+                type=click.Choice(["default", "host"]),
+                default=None,
+                help="What steps with an open network get on a builder.",
+            ),
+            click.option(
+                "--allow-network",
+                is_flag=True,
+                help="Accept a builder that cannot close the network of single steps (Docker 20.10).",
+            ),
+            click.option("--emulate", is_flag=True, help="Accept a builder that emulates a foreign platform."),
+        ],
+    )
+
+
+def engine_from(flags: Mapping[str, Any], environ: Mapping[str, str]) -> EngineOptions:
+    """Takes the options of :func:`engine_options` out of a command's flags; LAMELLA_ENGINE and
+    LAMELLA_BUILDER_NETWORK stand for those that were not given. Raises ConfigError.
+    """
+    name = flags["engine"] or environ.get("LAMELLA_ENGINE", "")
+    builder = flags["builder"]
+    if builder and name == "local":
+        raise ConfigError("--builder names a builder, and the local engine has none", hint="leave --engine local out")
+    return EngineOptions(
+        name=name or ("buildkit" if builder else ""),
+        builder=builder,
+        network=flags["builder_network"] or environ.get("LAMELLA_BUILDER_NETWORK") or "default",
+        allow_network=flags["allow_network"],
+        emulate=flags["emulate"],
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from lamella.api.options import EngineOptions
 from lamella.api.session import Session, SessionOptions, open_session
 from lamella.canonical import FrozenMap
 from lamella.cli.messages import set_color, warn
@@ -42,13 +44,16 @@ def project_session(
     *,
     offline: bool = False,
     later: bool = False,
+    engine: EngineOptions = EngineOptions(),  # noqa: B008 - a frozen value
+    cache_from: tuple[str, ...] = (),
+    cache_to: str = "",
 ) -> Session:
     """The session of a project; closed when the command ends. ``later``: see ``lamella.api.open_session``."""
     settings = command_settings()
     session = open_session(
         file,
         Path.cwd(),
-        session_options(settings, offline=offline),
+        replace(session_options(settings, offline=offline), engine=engine, cache_from=cache_from, cache_to=cache_to),
         arguments=FrozenMap(pairs(build_args, "--build-arg")),
         contexts=FrozenMap({name: Path(path) for name, path in pairs(contexts, "--build-context").items()}),
         warn=warn,

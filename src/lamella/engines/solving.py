@@ -137,14 +137,16 @@ class Solving:
     def bring_inputs(self, work: Work) -> None:
         """Has the bytes that a vertex reads in the store. Raises ResultChangedError."""
         for key in self.absent(work):
-            self._make_again(key, work)
+            self.make_again(key, work)
 
     def absent(self, work: Work) -> tuple[str, ...]:
         """Vertices whose bytes a vertex reads and that can be had nowhere, inputs first; the others are brought."""
         return absent_inputs(work, self.parts.store, self.parts.restorer, self.parts.unpack)
 
-    def _make_again(self, key: str, user: Work) -> None:
-        """Makes a vertex whose record stands and whose bytes, which ``user`` reads, are gone."""
+    def make_again(self, key: str, user: Work) -> None:
+        """Makes a vertex whose record stands and whose bytes, which ``user`` reads, are gone. Raises
+        ResultChangedError when it comes out differently.
+        """
         work = replace(self.work(key), forced=True)
         before = self.results[key]
         self.bring_inputs(work)

@@ -14,7 +14,7 @@ from lamella.engines.solving import Solving
 from lamella.engines.work import Work
 from lamella.errors import IntegrityError, SandboxError
 from lamella.graph.fileset import Entry, EntryType, FileSet
-from lamella.graph.op import ExecOp, HostOp, ImageOp, ScratchOp
+from lamella.graph.op import HostOp, ImageOp, ScratchOp
 from lamella.graph.record import LayerResult
 from lamella.layers.content import directory_content
 from lamella.layers.tar import write_layer
@@ -169,11 +169,3 @@ def below_tree(work: Work, store: Store) -> dict[str, Entry]:
     """The merged tree of the chain that a step stands on."""
     ids = chain_snapshots(work, work.vertex.inputs[0].vertex, store)
     return merged(_snapshot(store, identity).fileset() for identity in ids)
-
-
-def has_bytes(solving: Solving, store: Store, key: str) -> bool:
-    """Whether a step's root file system can be laid out from the store."""
-    result = solving.results.get(key)
-    if result is None or not isinstance(solving.request.definition[key].op, ExecOp):
-        return False
-    return bool(result.layers) or (bool(result.snapshot) and store.snapshots.find(result.snapshot) is not None)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamella.canonical import FrozenMap
+from lamella.engines.buildkit.levels import Level, buildkit_of_engine, level_of
 from lamella.errors import ConfigError, LamellaError, RegistryError, SandboxError
 from lamella.process import base_env, run, which
 
-__all__ = ["Builder", "Buildx", "Node", "find_builder", "find_buildx", "parse_inspect", "parse_version"]
+__all__ = ["Builder", "Buildx", "Node", "find_builder", "find_buildx", "level_of_node", "parse_inspect"]
 
 _KEPT = (
     "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_*", "SSH_*", "DOCKER_*", "BUILDX_*", "BUILDKIT_*", "KUBECONFIG",
@@ -37,6 +38,9 @@ _PLUGIN_FOLDERS = (
     "/usr/libexec/docker/cli-plugins",
 )
 """Where the docker program looks for its plugins."""
+
+_UNKNOWN = re.compile(r"v?0\.0\.|\D*$")
+"""How a BuildKit names its version when it was built without one."""
 
 _KEEPS_DAEMON = frozenset({"docker-container", "kubernetes"})
 _LOOK_SECONDS = 40.0
@@ -136,7 +140,7 @@ def _answers(node: Node) -> bool:
 
 def _with_engine(buildx: Buildx, builder: Builder, node: Node) -> Node:
     """The node with its Docker Engine's version where BuildKit's own is unknown: distributions build it without."""
-    if builder.driver != "docker" or parse_version(node.version) > (0, 0):
+    if builder.driver != "docker" or not _UNKNOWN.match(node.version):
         return node
     docker = which("docker", buildx.env)
     if docker is None:
@@ -147,15 +151,12 @@ def _with_engine(buildx: Buildx, builder: Builder, node: Node) -> Node:
         engine = run(words, env=buildx.env, check=False, timeout=_LOOK_SECONDS).text.strip()
     except LamellaError:
         engine = ""
-    return Node(
-        node.name, node.endpoint, node.status, node.version, node.platforms, node.pinned, engine, node.error
-    )
+    return Node(node.name, node.endpoint, node.status, node.version, node.platforms, node.pinned, engine, node.error)
 
 
-def parse_version(text: str) -> tuple[int, int]:
-    """Major and minor of ``v0.12.5`` or ``v0.8+unknown``; (0, 0) when it does not say."""
-    found = re.match(r"v?(\d+)\.(\d+)", text.strip())
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+def level_of_node(node: Node) -> Level:
+    """What a node can do. Raises SandboxError (8) for a version that is too old or that nobody knows."""
+    return level_of(buildkit_of_engine(node.engine) if node.engine else node.version)
 
 
 def parse_inspect(text: str) -> Builder:

@@ -127,6 +127,8 @@ def import_rootfs(store: Store, archive: Path, below: Tree, stubs: Iterable[str]
         tree = without_stubs(reading.tree, below, stubs)
         check_tree(tree)
         fileset = difference(below, tree)
+        with archive.open("rb") as stream:
+            reading.keep(fileset, stream)
         result, size = LayerWriter(store).write(fileset, _spooled(spool), reading.links(fileset))
     return ImportedLayer(fileset, result, size, tuple(reading.warnings))
 
@@ -190,6 +192,24 @@ class _Reading:
         digest = running.hexdigest()
         fresh.rename(self._spool / digest)
         return f"sha256:{digest}"
+
+    def keep(self, fileset: FileSet, stream: BinaryIO) -> None:
+        """Spools what the chain below has too, but under another name, mode or owner; takes a second pass."""
+        wanted = {entry.digest for entry in fileset if entry.type is EntryType.FILE}
+        missing = {digest for digest in wanted if not self._place(digest).exists()}
+        if not missing:
+            return
+        reader = LayerReader(stream)
+        for member in reader:
+            entry = self.tree.get(member.path)
+            if member.kind is MemberKind.FILE and entry is not None and entry.digest in missing:
+                missing.discard(entry.digest)
+                with self._place(entry.digest).open("wb") as out:
+                    for chunk in reader.chunks():
+                        out.write(chunk)
+
+    def _place(self, digest: str) -> Path:
+        return self._spool / digest.partition(":")[2]
 
     def links(self, fileset: FileSet) -> tuple[tuple[str, ...], ...]:
         """Groups of changed paths that are one file."""

@@ -40,9 +40,7 @@ def _drop_hidden(tree: dict[str, Entry], layer: FileSet) -> None:
     emptied = {
         entry.path
         for entry in layer
-        if entry.type is not EntryType.DIRECTORY
-        and entry.path in tree
-        and tree[entry.path].type is EntryType.DIRECTORY
+        if entry.type is not EntryType.DIRECTORY and entry.path in tree and tree[entry.path].type is EntryType.DIRECTORY
     }
     if not gone and not emptied:
         return

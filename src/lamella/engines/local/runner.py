@@ -113,7 +113,7 @@ class LocalRunner:
             try:
                 reply = from_plain(self._call("step", job, log.line, cancelled), StepReply)
             except LamellaError as error:
-                raise log.explain(error, spec) from error
+                raise log.explain(error, spec.key) from error
             if reply.failed >= 0:
                 raise _failure(spec, reply, log)
             fileset = _read_fileset(reply.fileset)
@@ -144,7 +144,7 @@ class LocalRunner:
             try:
                 reply = self._call("bootstrap", job, log.line, cancelled)
             except LamellaError as error:
-                raise log.explain(error, spec) from error
+                raise log.explain(error, spec.key) from error
             fileset = _read_fileset(reply["fileset"])
             packages = Path(reply["packages"]).read_bytes()
             staged.commit(spec.key, fileset)
@@ -311,7 +311,7 @@ def _failure(spec: StepSpec, reply: StepReply, log: StepLog) -> LamellaError:
             f"{spec.name}: {shown} ended with exit status {reply.code}",
             hint=f"look at its surroundings with: lamella shell {spec.name}",
         )
-    return log.explain(error, spec)
+    return log.explain(error, spec.key)
 
 
 def _missing(identity: str) -> IntegrityError:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from lamella.engines.local.values import BootstrapSpec, OnLine, StepSpec
+from lamella.engines.local.values import OnLine
 from lamella.errors import LamellaError
 from lamella.store.store import Store
 
@@ -51,12 +51,12 @@ class StepLog:
             os.unlink(self.path)
         return digest
 
-    def explain(self, error: LamellaError, spec: StepSpec | BootstrapSpec) -> LamellaError:
-        """The error with the end of the output, the key and where all of it is."""
+    def explain(self, error: LamellaError, key: str) -> LamellaError:
+        """The error with the end of the output, the resolved key and where all of it is."""
         details = (
             *error.details,
             *(f"  {line}" for line in self._tail),
-            f"key: {spec.key}",
+            f"key: {key}",
             f"log: {self.path}",
         )
         return type(error)(error.message, hint=error.hint, details=details)

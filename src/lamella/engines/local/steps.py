@@ -42,7 +42,7 @@ from lamella.stacks.base import Stack, StepOutputs
 from lamella.stacks.toolchain import BASE_PATH
 from lamella.store.store import Store
 
-__all__ = ["BaseImage", "BaseSource", "StepMaker"]
+__all__ = ["BaseImage", "BaseSource", "StepMaker", "with_own_states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class StepMaker:
         return StepSpec(
             key=work.resolved,
             name=work.vertex.info.name,
-            op=_with_own_states(op, work.input_result(0).identity),
+            op=with_own_states(op, work.input_result(0).identity),
             platform=work.vertex.execution,
             rootfs=self.rootfs(work, base),
             inputs=FrozenMap(inputs),
@@ -148,7 +148,10 @@ class StepMaker:
         return fileset.digest
 
     def _step(self, work: Work, op: ExecOp) -> Made:
-        outcome = self.runner.run_step(self.step_spec(work, op), self._on_line(work))
+        return self.made(work, op, self.runner.run_step(self.step_spec(work, op), self._on_line(work)))
+
+    def made(self, work: Work, op: ExecOp, outcome: StepOutcome) -> Made:
+        """The result of a step that ran, wherever it ran. Raises IntegrityError when its adapter finds it wrong."""
         made = self._observed(work, op, outcome)
         if op.outputs:
             result = Result(work.resolved, tree=self.store.blobs.put_bytes(outcome.fileset.to_bytes()))
@@ -228,7 +231,7 @@ class StepMaker:
         return (layer,)
 
 
-def _with_own_states(op: ExecOp, identity: str) -> ExecOp:
+def with_own_states(op: ExecOp, identity: str) -> ExecOp:
     """The op with states of this very root file system: a definition stays the same when its packages are renewed,
     and build scripts that probed the old ones would not notice (MECHANICS G, measured).
     """
