@@ -62,7 +62,8 @@ def build_layer(
     with store.lease("build"):
         work = _Build(parts, selection, options, store, sink)
         results = work.solve(engine)
-    report = BuildReport((), work.rows, parts.clock.monotonic() - start, work.plan.warnings)
+    seconds = parts.clock.monotonic() - start
+    report = BuildReport((), work.rows, seconds, work.plan.warnings, work.plan.holds_until)
     return work.graph, results, report
 
 

@@ -21,6 +21,7 @@ from lamella.images.tags import held_tags, is_versioned
 from lamella.oci.digest import short_digest
 from lamella.oci.manifest import Descriptor
 from lamella.oci.platform import parse_platform
+from lamella.registry.documents import Document
 from lamella.registry.remote import RemoteRepository
 
 __all__ = ["ImageState", "Publication", "PublishOutcome", "Release", "Sign", "TagState"]
@@ -37,10 +38,11 @@ Sign = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A cell with the image that was made for it."""
+    """A cell with the image that was made for it. ``layers`` says who made each layer, lowest first."""
 
     plan: CellPlan
     parcel: Parcel
+    layers: tuple[str, ...] = ()
 
     @property
     def descriptor(self) -> Descriptor:
@@ -159,6 +161,27 @@ class Publication:
         images = tuple(self._image(plan, there, wanted) for plan in self._cells())
         return PublishOutcome(images, tuple(sorted(tags, key=lambda tag: order[str(tag.plan)])), pusher.freight)
 
+    def promote(self, found: Mapping[str, Document], *, dry_run: bool = False) -> PublishOutcome:
+        """Moves tags to documents that their repositories have already, by ``str`` of the tag's plan."""
+
+        def one(plan: TagPlan) -> TagState:
+            document = found[str(plan)]
+            goal = _Goal(plan, document.data, document.descriptor, ())
+            settled = self._judge(plan, goal)
+            if settled is not None:
+                return settled
+            before = self._digest_before(plan)
+            try:
+                if not dry_run:
+                    self._check_unmoved(goal)
+                    self._of(plan).tag(goal.data, goal.descriptor.media_type, (plan.tag,))
+            except LamellaError as error:
+                return TagState(plan, "failed", before, before, error.message, error=error)
+            return TagState(plan, "moved", document.descriptor.digest, before)
+
+        tags = _parallel(one, _exact_first(self.plans))
+        return PublishOutcome((), tags)
+
     def preview(self, releases: Iterable[Release], pending: Mapping[CellPlan, str]) -> PublishOutcome:
         """What :meth:`publish` would do; ``pending`` are cells that would have to be built first, and why."""
         made = {release.plan: release for release in releases}
@@ -263,7 +286,7 @@ class Publication:
             if settled is not None or goal is None:
                 return settled or TagState(plan, "waiting", before, before)
             self._check_unmoved(goal)
-            self._of(plan).push_manifest(goal.data, goal.descriptor.media_type, tags=(plan.tag,))
+            self._of(plan).tag(goal.data, goal.descriptor.media_type, (plan.tag,))
         except LamellaError as error:
             return TagState(plan, "failed", before, before, error.message, error=error)
         return TagState(plan, "moved", goal.descriptor.digest, before, self._excepted(plan, goal), goal.platforms)
@@ -287,7 +310,8 @@ class Publication:
         return f"{left_out} not selected; publish all platforms in one run, what is built is reused"
 
     def _excepted(self, plan: TagPlan, goal: _Goal) -> str:
-        left = ", ".join(cell.platform for cell in plan.cells if cell.platform not in goal.platforms)
+        there = goal.platforms or tuple(cell.platform for cell in plan.cells)
+        left = ", ".join(cell.platform for cell in plan.cells if cell.platform not in there)
         return f"without {left}, which failed and may" if left else ""
 
     def _held(self, plan: TagPlan) -> str:

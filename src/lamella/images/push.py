@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,11 +52,13 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One image for one repository. ``config`` are the config's bytes."""
+    """One image for one repository. ``config`` are the config's bytes; ``attach`` makes the documents about the image,
+    when it is pushed and not before.
+    """
 
     manifest: Manifest
     config: bytes = field(repr=False)
-    attachments: tuple[Attachment, ...] = ()
+    attach: Callable[[], tuple[Attachment, ...]] = field(default=tuple, compare=False, repr=False)
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -169,7 +171,7 @@ class Pusher:
                 raise
             descriptor = repository.push_manifest(data, parcel.manifest.media_type)
         self._repair(repository, parcel)
-        for attachment in parcel.attachments:
+        for attachment in parcel.attach():
             self._attach(repository, attachment, descriptor)
         return descriptor
 
