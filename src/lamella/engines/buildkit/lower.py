@@ -6,26 +6,24 @@ tars that ADD unpacks, one RUN per step. Equal phases give equal bytes: nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from lamella.canonical import FrozenMap, digest_value
+from lamella.canonical import FrozenMap
 from lamella.engines.buildkit import script as scripts
+from lamella.engines.buildkit.bakefile import bake_file
 from lamella.engines.buildkit.dockerfile import (
     Add,
     Copy,
     From,
     Instruction,
-    MountOption,
     Run,
     User,
     Workdir,
     dockerfile_text,
 )
 from lamella.engines.buildkit.levels import Level
+from lamella.engines.buildkit.mounts import CA_FOLDER, StepMounts, cache_id, context_file, is_root, secret_variable
 from lamella.engines.buildkit.phase import Lowered, LowerOptions, Phase, Target
-from lamella.errors import ConfigError, InternalError, SandboxError
-from lamella.graph.mount import BindMount, CacheMount, Mount, SecretMount, StateMount, TmpfsMount
+from lamella.errors import InternalError, SandboxError
+from lamella.graph.mount import BindMount
 from lamella.graph.op import ExecOp, HostOp, ScratchOp
 
 __all__ = ["cache_id", "lower", "mark_of", "network_of", "short_key"]
@@ -34,7 +32,6 @@ _STUBS = ("/dev", "/etc/hosts", "/etc/resolv.conf", "/lamella", "/proc", "/sys")
 """What BuildKit mounts in every step, and our own folder: places that may be left empty in a root file system."""
 _SCRIPTS = "scripts"
 _PACKAGES_SCRIPT = f"{_SCRIPTS}/packages"
-_CA_FOLDER = "/run/lamella"
 
 
 def short_key(key: str) -> str:
@@ -45,11 +42,6 @@ def short_key(key: str) -> str:
 def mark_of(key: str) -> str:
     """What begins the lines that a step's script writes for the engine."""
     return f"lamella-step:{short_key(key)}"
-
-
-def cache_id(kind: str, name: str) -> str:
-    """The id of a BuildKit cache mount for a state or cache; names may hold anything, so they are hashed."""
-    return f"lamella-{kind}-{digest_value({'kind': kind, 'id': name}).removeprefix('sha256:')[:32]}"
 
 
 def network_of(op: ExecOp) -> str:
@@ -74,7 +66,15 @@ def lower(phase: Phase, level: Level, options: LowerOptions) -> Lowered:
     return Lowered(
         dockerfile=dockerfile,
         files=FrozenMap(lowering.files),
-        bake=lowering.bake(targets, dockerfile),
+        bake=bake_file(
+            dockerfile,
+            lowering.exported,
+            targets,
+            options,
+            platform=phase.definition[phase.steps[0]].execution,
+            network=lowering.target_network,
+            secrets=lowering.secrets,
+        ),
         targets=targets,
         secrets=FrozenMap(lowering.secrets),
         allow=("network.host",) if lowering.target_network == "host" else (),
@@ -85,7 +85,9 @@ def lower(phase: Phase, level: Level, options: LowerOptions) -> Lowered:
 
 
 class _Lowering:
-    """Collects stages, files and secrets of one phase. ``stages`` maps names to definition keys."""
+    """Collects stages, files and secrets of one phase. ``stages`` maps names to definition keys, ``exported`` names of
+    targets to stages.
+    """
 
     def __init__(self, phase: Phase, level: Level, options: LowerOptions) -> None:
         self._phase = phase
@@ -95,7 +97,9 @@ class _Lowering:
         self.instructions: list[Instruction] = []
         self.files: dict[str, bytes] = {}
         self.stages: dict[str, str] = {}
+        self.exported: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
+        self._mounts = StepMounts(phase, level, lambda key: self._names[key])
         self._ops = {key: self._op(key) for key in phase.steps}
         self.open_network = self._forced_open()
         self.target_network = self._target_network()
@@ -159,13 +163,17 @@ class _Lowering:
             if edge.vertex in self._ops and edge.vertex not in self._phase.inputs:
                 self.step(edge.vertex)
         self._open_stage(below, f"step-{short_key(key)}", key)
-        if op.outputs and not _is_root(op):
+        if op.outputs and not is_root(op):
             self._give_folder(op)
         self.instructions += [
             User(op.user),
             Workdir("/"),
-            Run(("/bin/sh", scripts.STEP_PATH), self._mounts(key, op, path), self._run_network(op)),
+            Run(
+                ("/bin/sh", scripts.STEP_PATH), self._mounts.of(key, op, path, self._bundle(op)), self._run_network(op)
+            ),
         ]
+        for mount in scripts.given_secrets(op, self._phase.secrets):
+            self.secrets[mount.id] = secret_variable(mount.id)
         self.files[path] = scripts.step_script(self._script(key, op))
 
     def _refuse(self, key: str, op: ExecOp) -> None:
@@ -176,7 +184,7 @@ class _Lowering:
                 f"{name} captures output but has no product to carry it out of BuildKit", hint="use --engine local"
             )
         touches = any(isinstance(mount, BindMount) and mount.touch for mount in op.mounts)
-        if touches and not _is_root(op):
+        if touches and not is_root(op):
             raise SandboxError(
                 f"{name} runs as {op.user}, who may not set new times on its sources on BuildKit",
                 hint="run it as root, or use --engine local",
@@ -188,12 +196,12 @@ class _Lowering:
             mark=mark_of(key),
             secrets=self._phase.secrets,
             step_env=self._options.step_env,
-            ca_bundle=self._has_bundle(op),
+            ca_bundle=bool(self._bundle(op)),
             nonce=self._phase.nonce if key in self._phase.forced else "",
         )
 
-    def _has_bundle(self, op: ExecOp) -> bool:
-        return bool(self._options.ca_bundle) and network_of(op) == "open"
+    def _bundle(self, op: ExecOp) -> str:
+        return self._options.ca_bundle if network_of(op) == "open" else ""
 
     def _give_folder(self, op: ExecOp) -> None:
         """A place for outputs that the step's user may write."""
@@ -252,73 +260,6 @@ class _Lowering:
             raise InternalError(f"root file system {vertex.info.name!r} is neither in the phase nor handed in")
         self._open_stage("scratch", f"base-{short_key(key)}", key)
 
-    # -- mounts ------------------------------------------------------------------------------------------------------
-
-    def _mounts(self, key: str, op: ExecOp, path: str) -> tuple[MountOption, ...]:
-        mode: tuple[tuple[str, str | None], ...] = () if self._level.firm_readonly else (("rw", None),)
-        found = [MountOption((("type", "bind"), ("source", path), ("target", scripts.STEP_PATH), *mode))]
-        if self._has_bundle(op):
-            bundle = (("source", self._options.ca_bundle), ("target", scripts.CA_SOURCE))
-            found.append(MountOption((("type", "bind"), *bundle, *mode)))
-            found.append(MountOption((("type", "tmpfs"), ("target", _CA_FOLDER))))
-        others = [mount for mount in op.mounts if not isinstance(mount, SecretMount)]
-        found += [self._mount(key, op, mount) for mount in sorted(others, key=lambda mount: mount.target)]
-        return (*found, *self._secret_mounts(key, op))
-
-    def _mount(self, key: str, op: ExecOp, mount: Mount) -> MountOption:
-        match mount:
-            case BindMount():
-                return MountOption(
-                    (("type", "bind"), *self._source(key, mount), ("target", mount.target), ("rw", None))
-                )
-            case CacheMount():
-                return self._cache(op, mount.target, cache_id("cache", mount.id), mount.id, mount.sharing)
-            case StateMount():
-                return self._cache(op, mount.target, cache_id("state", mount.id), mount.id, "locked")
-            case TmpfsMount():
-                size = (("size", str(mount.size)),) if mount.size and self._level.tmpfs_size else ()
-                return MountOption((("type", "tmpfs"), ("target", mount.target), *size))
-            case SecretMount():
-                raise InternalError("secrets are mounted by their place among the secrets")
-
-    def _source(self, key: str, mount: BindMount) -> tuple[tuple[str, str | None], ...]:
-        """Where a bind comes from: a folder of the context, or the product of a step in this phase."""
-        vertex = self._phase.definition[key].inputs[mount.input].vertex
-        inner = mount.source.strip("/")
-        if vertex in self._phase.inputs:
-            folder = self._phase.inputs[vertex]
-            return (("source", f"{folder}/{inner}" if inner else folder),)
-        if vertex not in self._ops:
-            name = self._phase.definition[vertex].info.name
-            raise InternalError(f"product {name!r} is neither in the phase nor handed in")
-        self.step(vertex)
-        product = f"{scripts.OUT}/product"
-        return (("from", self._names[vertex]), ("source", f"{product}/{inner}" if inner else product))
-
-    def _cache(self, op: ExecOp, target: str, default: str, wanted: str, sharing: str) -> MountOption:
-        identity = self._phase.states.get(wanted, default)
-        options = (("type", "cache"), ("id", identity), ("target", target), ("sharing", sharing))
-        return MountOption((*options, *_owner(op, "0755", "0777")))
-
-    def _secret_mounts(self, key: str, op: ExecOp) -> tuple[MountOption, ...]:
-        """Secrets that have a value. Their ids are hashed, since buildx reads them out of comma-separated text."""
-        name = self._phase.definition[key].info.name
-        found = []
-        wanted = [mount for mount in op.mounts if isinstance(mount, SecretMount)]
-        for mount in wanted:
-            if mount.id not in self._phase.secrets and not mount.optional:
-                raise ConfigError(
-                    f"{name} needs secret {mount.id!r}, which has no value",
-                    hint=f"set its environment variable or file, or give --secret id={mount.id},env=NAME",
-                )
-        for number, mount in enumerate(mount for mount in wanted if mount.id in self._phase.secrets):
-            self.secrets[mount.id] = _secret_variable(mount.id)
-            places = [place for place in (mount.target, scripts.secret_file(number) if mount.env else "") if place]
-            for place in places:
-                options = (("type", "secret"), ("id", _secret_id(mount.id)), ("target", place), ("required", None))
-                found.append(MountOption((*options, *_owner(op, "0400", "0444", always=True))))
-        return tuple(found)
-
     # -- what comes back ---------------------------------------------------------------------------------------------
 
     def targets(self) -> tuple[Target, ...]:
@@ -331,6 +272,7 @@ class _Lowering:
                 found.append(self._packages(key))
             if key in self._phase.rootfs:
                 name = f"rootfs-{short_key(key)}"
+                self.exported[name] = self._names[key]
                 found.append(Target(name, key, "rootfs", f"{name}.tar", stubs=self._stubs(key)))
         wanted = self._phase.products | self._phase.identities | self._phase.rootfs
         if not wanted <= self._ops.keys():
@@ -339,15 +281,16 @@ class _Lowering:
 
     def _product(self, key: str) -> Target:
         name = f"product-{short_key(key)}"
+        self.exported[name] = name
         self.instructions += [From("scratch", name), Copy(self._names[key], f"{scripts.OUT}/", "/")]
         return Target(name, key, "product", f"{name}.tar", evidence=scripts.evidence_files(self._ops[key]))
 
     def _packages(self, key: str) -> Target:
         """A stage that reads the package databases, and one with just what it found."""
         name = f"packages-{short_key(key)}"
+        self.exported[name] = name
         self.files[_PACKAGES_SCRIPT] = scripts.packages_script()
-        mode: tuple[tuple[str, str | None], ...] = () if self._level.firm_readonly else (("rw", None),)
-        bind = MountOption((("type", "bind"), ("source", _PACKAGES_SCRIPT), ("target", scripts.STEP_PATH), *mode))
+        bind = context_file(_PACKAGES_SCRIPT, scripts.STEP_PATH, self._level)
         network = "none" if self._level.run_network else ""
         self.instructions += [
             From(self._names[key], f"read-{short_key(key)}"),
@@ -365,69 +308,6 @@ class _Lowering:
         while key in self._ops:
             op = self._ops[key]
             places |= {mount.target for mount in op.mounts if mount.target}
-            places |= {_CA_FOLDER} if self._has_bundle(op) else set()
+            places |= {CA_FOLDER} if self._bundle(op) else set()
             key = self._phase.definition[key].inputs[0].vertex
         return tuple(sorted(places))
-
-    # -- bake --------------------------------------------------------------------------------------------------------
-
-    def bake(self, targets: tuple[Target, ...], dockerfile: str) -> dict[str, Any]:
-        """The bake file; paths are relative to the folder in which buildx runs."""
-        common = self._bake_common(dockerfile)
-        return {
-            "group": {"default": {"targets": [target.name for target in targets]}},
-            "target": {target.name: {**common, **self._bake_target(target)} for target in targets},
-        }
-
-    def _bake_common(self, dockerfile: str) -> dict[str, Any]:
-        options = self._options
-        common: dict[str, Any] = {
-            "context": options.context,
-            "dockerfile-inline": dockerfile,
-            "platforms": [self._phase.definition[self._phase.steps[0]].execution],
-            "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
-        }
-        if self.target_network != "default":
-            common["network"] = self.target_network
-        if options.no_cache:
-            common["no-cache"] = True
-        if options.proxies:
-            common["args"] = dict(sorted(options.proxies.items()))
-        if self.secrets:
-            common["secret"] = [_bake_secret(name, options.secret_files) for name in sorted(self.secrets)]
-        return common
-
-    def _bake_target(self, target: Target) -> dict[str, Any]:
-        stage = self._names[target.vertex] if target.kind == "rootfs" else target.name
-        return {"target": stage, "output": [f"type=tar,dest={self._options.exports}/{target.file}"]}
-
-
-def _is_root(op: ExecOp) -> bool:
-    return op.user.partition(":")[0] in ("0", "root")
-
-
-def _owner(op: ExecOp, mode: str, others: str, *, always: bool = False) -> tuple[tuple[str, str | None], ...]:
-    """Owner and mode of a mount for the step's user; one that has only a name must get by with the mode."""
-    user, _, group = op.user.partition(":")
-    if _is_root(op):
-        return (("mode", mode),) if always else ()
-    if user.isdigit() and (group or user).isdigit():
-        return (("mode", mode), ("uid", user), ("gid", group or user))
-    return (("mode", others),)
-
-
-def _secret_id(name: str) -> str:
-    return digest_value({"secret": name}).removeprefix("sha256:")[:16]
-
-
-def _secret_variable(name: str) -> str:
-    """The environment variable by which buildx gets a value: never in arguments (RELIABILITY B4)."""
-    return f"LAMELLA_SECRET_{_secret_id(name).upper()}"
-
-
-def _bake_secret(name: str, files: Mapping[str, str]) -> str:
-    if name not in files:
-        return f"id={_secret_id(name)},env={_secret_variable(name)}"
-    path = f"src={files[name]}"
-    quoted = '"' + path.replace('"', '""') + '"' if any(char in ',"' for char in path) else path
-    return f"id={_secret_id(name)},{quoted}"

@@ -25,6 +25,7 @@ __all__ = [
     "STEP_PATH",
     "StepScript",
     "evidence_files",
+    "given_secrets",
     "packages_script",
     "quote",
     "secret_file",
@@ -127,17 +128,17 @@ class StepScript:
     ca_bundle: bool = False
     nonce: str = ""
 
-    @property
-    def given_secrets(self) -> tuple[SecretMount, ...]:
-        """Secret mounts that have a value, in the order of the op."""
-        return tuple(m for m in self.op.mounts if isinstance(m, SecretMount) and m.id in self.secrets)
-
 
 def quote(text: str) -> str:
     """``text`` as one word of sh (POSIX 2.2.2). Raises HostileInputError for NUL, which no argument can hold."""
     if "\0" in text:
         raise HostileInputError(f"a NUL character cannot be passed to a program: {text[:40]!r}")
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def given_secrets(op: ExecOp, values: frozenset[str]) -> tuple[SecretMount, ...]:
+    """Secret mounts whose ids are among ``values``, in the order of the op."""
+    return tuple(mount for mount in op.mounts if isinstance(mount, SecretMount) and mount.id in values)
 
 
 def secret_file(number: int) -> str:
@@ -180,8 +181,9 @@ def packages_script() -> bytes:
 
 def _given(script: StepScript) -> list[str]:
     """Secrets are there, or the step ends: old daemons ignore ``required``."""
-    places = [m.target for m in script.given_secrets if m.target]
-    places += [secret_file(n) for n, m in enumerate(script.given_secrets) if m.env]
+    given = given_secrets(script.op, script.secrets)
+    places = [mount.target for mount in given if mount.target]
+    places += [secret_file(number) for number, mount in enumerate(given) if mount.env]
     return [f"[ -f {quote(place)} ] || fail {quote(f'secret {n}')}" for n, place in enumerate(places)]
 
 
@@ -278,7 +280,7 @@ def _assignments(env: Mapping[str, str]) -> list[str]:
 def _secret_variables(script: StepScript) -> str:
     """Values of secrets never stand in a program's arguments, where ps(1) shows them."""
     text = ""
-    for number, mount in enumerate(script.given_secrets):
+    for number, mount in enumerate(given_secrets(script.op, script.secrets)):
         if not mount.env:
             continue
         if _VARIABLE.fullmatch(mount.env) is None:

@@ -1,0 +1,65 @@
+mark='lamella-step:4ebca5a3a7c2962a'
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+unset CDPATH LD_PRELOAD LD_LIBRARY_PATH
+umask 022
+ulimit -c 0 2>/dev/null
+say() { printf '%s %s\n' "$mark" "$*" >&2; }
+now() { read -r uptime rest </proc/uptime || uptime=0; }
+fail() { say "$@"; exit 1; }
+[ -f '/run/secrets/token' ] || fail 'secret 0'
+[ -f '/lamella/secret-1' ] || fail 'secret 1'
+find '/lamella/src' \( -type f -o -type d \) -exec touch {} + || fail touch
+mkdir -p /lamella/out/product /lamella/out/evidence && : >/lamella/out/stamp || fail out
+start_closed() {
+  cd -- "$1" || exit 1
+  shift
+  exec env -i \
+    "PWD=$PWD" \
+    'HOME=/root' \
+    'LANG=C.UTF-8' \
+    'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+    'SOURCE_DATE_EPOCH=315532800' \
+    'GREETING=it'\''s $HOME, "quoted" \ and
+more' \
+    /bin/sh -c 'TOKEN=$(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin cat /lamella/secret-1) && export TOKEN && exec "$0" "$@"' "$@"
+}
+run() {
+  now; say "begin $1 $uptime"
+  if "unless_$1" </dev/null >/dev/null 2>&1; then now; say "skip $1 $uptime"; return 0; fi
+  if [ -n "$2" ]; then ( "command_$1" ) </dev/null >>"$2"; else ( "command_$1" ) </dev/null; fi
+  code=$?
+  now; say "end $1 $uptime $code"
+  [ "$code" -eq 0 ] || exit "$code"
+}
+[ -d '/lamella/src' ] || fail 'cwd 0'
+unless_0() { return 1; }
+command_0() { start_closed '/lamella/src' 'sh' '-c' '
+        cat /opt/tool/run main.txt >/lamella/target/app; chown 5:6 /lamella/target/app
+        echo run >>/lamella/target/runs; echo made >made.txt
+        mkdir out; echo "$GREETING" >out/greeting; ln -s greeting out/link; chmod 700 out/greeting
+    '; }
+run 0 ''
+[ -d '/lamella/src' ] || fail 'cwd 1'
+unless_1() { return 1; }
+command_1() { start_closed '/lamella/src' 'sh' '-c' 'wc -l </lamella/target/runs; wc -c </run/secrets/token; echo ${#TOKEN}'; }
+run 1 '/lamella/out/evidence/0'
+[ -d '/lamella/src' ] || fail 'cwd 2'
+unless_2() { ( start_closed '/lamella/src' 'test' '-f' 'made.txt' ); }
+command_2() { start_closed '/lamella/src' 'false'; }
+run 2 ''
+collect() {
+  if [ -d "$2" ]; then
+    mkdir -p -- "/lamella/out/product/$3" && cp -a -- "$2/." "/lamella/out/product/$3/" || fail "copy $1"
+  elif [ -f "$2" ]; then
+    mkdir -p -- "/lamella/out/product/$5" && cp -pL -- "$2" "/lamella/out/product/$4" || fail "copy $1"
+  elif [ -e "$2" ]; then fail "kind $1"
+  else fail "missing $1"
+  fi
+}
+collect 0 '/lamella/target/app' 'bin/app' 'bin/app' 'bin'
+collect 1 '/lamella/src/out' '' 'out' ''
+find /lamella/out/product -type s -exec rm -f {} +
+find '/lamella/src' \( -type f -o -type l \) -newer /lamella/out/stamp -print0 >>/lamella/out/wrote 2>/dev/null
+rm -f /lamella/out/stamp
+say done
