@@ -12,13 +12,17 @@ from lamella.registry.hosts import RegistrySettings
 from lamella.sources.fetch import Fetch
 from lamella.store.store import Store
 from lamella.transport.client import Client
+from lamella.transport.retry import RetryPolicy
 from lamella.transport.settings import HttpSettings
 
-__all__ = ["http_client", "make_fetch", "registry_client"]
+__all__ = ["http_client", "make_fetch", "registry_client", "stored_credentials"]
 
 
-def http_client(options: SessionOptions) -> Client:
-    """HTTP as the user configured it: certificates and proxies (``https_proxy`` and its like, curl(1))."""
+def http_client(options: SessionOptions, *, policy: RetryPolicy | None = None, connect_timeout: float = 10.0) -> Client:
+    """HTTP as the user configured it: certificates and proxies (``https_proxy`` and its like, curl(1)).
+
+    ``policy`` and ``connect_timeout`` (seconds) are for what nobody should wait long for.
+    """
     env = options.environ
 
     def either(name: str) -> str:
@@ -30,8 +34,9 @@ def http_client(options: SessionOptions) -> Client:
         http_proxy=env.get("http_proxy", ""),  # the capital form is a header of CGI programs and is not honoured
         https_proxy=either("https_proxy") or either("all_proxy"),
         no_proxy=skipped,
+        connect_timeout=connect_timeout,
     )
-    return Client(settings)
+    return Client(settings, policy=policy)
 
 
 def make_fetch(store: Store, options: SessionOptions) -> Fetch:
@@ -39,11 +44,18 @@ def make_fetch(store: Store, options: SessionOptions) -> Fetch:
     return Fetch(http_client(options), store.blobs, open_tar=LayerReader)
 
 
-def registry_client(options: SessionOptions) -> RegistryClient:
+def registry_client(
+    options: SessionOptions, *, policy: RetryPolicy | None = None, connect_timeout: float = 10.0
+) -> RegistryClient:
     """Registries with the user's stored credentials; hosts that are not loopback need HTTPS unless configured."""
     insecure = frozenset(part for part in options.insecure_registries if part)
-    credentials = CredentialSource(_docker_config(options), options.environ)
-    return RegistryClient(http_client(options), RegistrySettings(insecure=insecure), credentials)
+    http = http_client(options, policy=policy, connect_timeout=connect_timeout)
+    return RegistryClient(http, RegistrySettings(insecure=insecure), stored_credentials(options))
+
+
+def stored_credentials(options: SessionOptions) -> CredentialSource:
+    """The user's credentials by the name of a registry."""
+    return CredentialSource(_docker_config(options), options.environ)
 
 
 def _docker_config(options: SessionOptions) -> DockerConfig:

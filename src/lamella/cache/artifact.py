@@ -47,8 +47,10 @@ PRODUCT_TYPE = "application/vnd.lamella.product.v1.tar+zstd"
 IDENTITY = "dev.lamella.identity"
 """Annotation: the digest that the record knows the content by, that of its uncompressed bytes or of its file set."""
 
-EMBEDDED_LIMIT = 64 * 1024
-"""Bytes of a compressed small artefact that the manifest itself carries."""
+EMBEDDED_LIMIT = 8 * 1024
+"""Bytes of a compressed small artefact that the manifest itself carries. The facts of a base have more, and only those
+of the finished chain are read.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["CacheLookup"]
 
 _PARALLEL = 8
+_LARGE_PARALLEL = 4
 _TROUBLE = (RegistryError, AuthError, IntegrityError, HostileInputError)
 
 
@@ -44,16 +45,26 @@ class _Found:
 class CacheLookup:
     """``graph.protocols.Lookup`` and ``engines.base.Restorer`` over one store and the repositories that a run reads,
     the most trusted first. Thread-safe. ``say`` takes a line for people when something is left out or refused.
+    ``noted`` opens a repository by the name that a layer's note has, for blobs alone: those are checked by digest.
     """
 
-    def __init__(self, store: Store, readers: Sequence[CacheRepository], clock: Clock, say: Say) -> None:
+    def __init__(
+        self,
+        store: Store,
+        readers: Sequence[CacheRepository],
+        clock: Clock,
+        say: Say,
+        *,
+        noted: Callable[[str], CacheRepository | None] = lambda name: None,
+    ) -> None:
         self.readers = tuple(readers)
+        self._noted = noted
         self._store = store
         self._clock = clock
         self._say = say
         self._found: dict[str, _Found | None] = {}
         self._origins: dict[str, str] = {}
-        self._by_tree: dict[str, str] = {}
+        self._small: dict[tuple[str, str], str] = {}
         self._by_layer: dict[str, str] = {}
         self._mutex = threading.Lock()
         self._bringing: dict[str, threading.Lock] = {}
@@ -63,11 +74,11 @@ class CacheLookup:
     def prefetch(self, keys: tuple[str, ...]) -> None:
         """Asks for all records that are not here at once."""
         wanted = [key for key in keys if key not in self._found and self._local(key) is None]
-        if len(wanted) == 1:
-            self._import(wanted[0])
-        elif wanted and self._readable:
+        if self._readable and len(wanted) > 1:
             with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
                 list(pool.map(self._import, wanted))
+        elif wanted:
+            self._import(wanted[0])
 
     def record(self, key: str) -> Record | None:
         """The record of a resolved key, from the store or imported from a repository."""
@@ -83,12 +94,14 @@ class CacheLookup:
     def fileset(self, digest: str) -> FileSet | None:
         """A stored file set, brought here first when it is a known product's."""
         return self._store.lookup.fileset(digest) or (
-            self._store.lookup.fileset(digest) if self._bring_fileset(digest) else None
+            self._store.lookup.fileset(digest) if self._bring_named(FILESET_TYPE, digest) else None
         )
 
     def facts(self, digest: str) -> BaseFacts | None:
-        """Stored base facts: they came with their record."""
-        return self._store.lookup.facts(digest)
+        """Stored base facts, brought here first when they are a known base's."""
+        return self._store.lookup.facts(digest) or (
+            self._store.lookup.facts(digest) if self._bring_named(FACTS_TYPE, digest) else None
+        )
 
     @property
     def _readable(self) -> bool:
@@ -102,8 +115,9 @@ class CacheLookup:
 
     def _know(self, record: Record) -> None:
         """Remembers which record's bytes a file set or layer is among."""
-        if record.result.tree:
-            self._by_tree.setdefault(record.result.tree, record.key)
+        for media_type, digest in ((FILESET_TYPE, record.result.tree), (FACTS_TYPE, record.result.facts)):
+            if digest:
+                self._small.setdefault((media_type, digest), record.key)
         for layer in record.result.layers:
             self._by_layer.setdefault(layer.diff_id, record.key)
 
@@ -128,22 +142,26 @@ class CacheLookup:
         return self._found[key]
 
     def _search(self, key: str) -> _Found | None:
-        for repository in self.readers:
-            artifact = repository.find(key)
-            if artifact is not None:
-                return _Found(artifact, repository)
-        return None
+        """All places are asked at the same time; the most trusted answer counts."""
+        if len(self.readers) == 1:
+            artifacts = [self.readers[0].find(key)]
+        else:
+            with ThreadPoolExecutor(len(self.readers)) as pool:
+                artifacts = list(pool.map(lambda reader: reader.find(key), self.readers))
+        answers = zip(artifacts, self.readers, strict=True)
+        return next((_Found(artifact, reader) for artifact, reader in answers if artifact is not None), None)
 
     def _adopt(self, found: _Found) -> Record:
-        """Puts a record into the store with what is small, and notes where its layers are."""
+        """Puts a record into the store with what came with it, and notes where its layers are."""
         artifact, store = found.artifact, self._store
         record = replace(artifact.record, created=min(artifact.record.created, self._clock.now()))
-        for media_type, digest in ((FACTS_TYPE, record.result.facts), (PACKAGES_TYPE, record.result.packages)):
-            if digest and not store.blobs.has(digest):
+        result = record.result
+        if result.packages and not store.blobs.has(result.packages):
+            self._bring_small(found, PACKAGES_TYPE, result.packages)
+        for media_type, digest in ((FACTS_TYPE, result.facts), (FILESET_TYPE, result.tree)):
+            part = artifact.part(media_type, digest)
+            if part is not None and part.descriptor.data and not store.blobs.has(digest):
                 self._bring_small(found, media_type, digest)
-        fileset = artifact.part(FILESET_TYPE, record.result.tree)
-        if fileset is not None and fileset.descriptor.data and not store.blobs.has(record.result.tree):
-            self._bring_small(found, FILESET_TYPE, record.result.tree)
         for layer in record.result.layers:
             part = artifact.layer(layer.diff_id)
             if part is None and not store.variants.known(layer.diff_id):
@@ -163,14 +181,13 @@ class CacheLookup:
             raise HostileInputError(f"artefact {short_digest(digest)} is not with it")
         self._store.blobs.put_bytes(decompress_small(found.repository.small(part.descriptor), digest))
 
-    def _bring_fileset(self, digest: str) -> bool:
-        key = self._by_tree.get(digest)
+    def _bring_named(self, media_type: str, digest: str) -> bool:
+        key = self._small.get((media_type, digest))
         found = self._ask(key) if key is not None else None
         if found is None:
             return False
-        return self._try(
-            f"file set {short_digest(digest)}", found, lambda: self._bring_small(found, FILESET_TYPE, digest)
-        )
+        what = f"artefact {short_digest(digest)}"
+        return self._try(what, found, lambda: self._bring_small(found, media_type, digest))
 
     # -- Restorer --------------------------------------------------------------------------------------------------
 
@@ -187,21 +204,28 @@ class CacheLookup:
                 diff_id
             )
 
-    def layers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
-        """Brings several layers, some at a time; those that can be had nowhere."""
-        wanted = [diff_id for diff_id in dict.fromkeys(diff_ids) if not self._store.variants.of(diff_id)]
-        if not wanted:
+    def blobs(self, wanted: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+        """Brings the very blobs of some layers, (diff_id, digest), some at a time; the digests that cannot be had."""
+        absent = [one for one in dict.fromkeys(wanted) if not self._store.blobs.has(one[1])]
+        if not absent:
             return ()
-        with ThreadPoolExecutor(min(4, len(wanted))) as pool:
-            brought = list(pool.map(self.layer, wanted))
-        return tuple(diff_id for diff_id, done in zip(wanted, brought, strict=True) if not done)
+        with ThreadPoolExecutor(min(_LARGE_PARALLEL, len(absent))) as pool:
+            brought = list(pool.map(lambda one: self._blob(*one), absent))
+        return tuple(digest for (_, digest), done in zip(absent, brought, strict=True) if not done)
+
+    def _blob(self, diff_id: str, digest: str) -> bool:
+        with self._bring_lock(diff_id):
+            noted = [v for v in self._store.variants.known(diff_id) if v.descriptor.digest == digest]
+            if not any(self._bring_variant(variant) for variant in noted):
+                self._bring_by_key(diff_id)
+        return self._store.blobs.has(digest)
 
     def product(self, tree: str) -> bool:
         """Brings the snapshot of a product's file set; false when no repository has it."""
         with self._bring_lock(tree):
             if self._store.snapshots.find(tree) is not None:
                 return True
-            key = self._by_tree.get(tree)
+            key = self._small.get((FILESET_TYPE, tree))
             found = self._ask(key) if key is not None else None
             part = found.artifact.part(PRODUCT_TYPE, tree) if found is not None else None
             if found is None or part is None:
@@ -210,7 +234,10 @@ class CacheLookup:
 
     def _bring_variant(self, variant: Variant) -> bool:
         """Fetches a noted form from the repository that is noted; a note that is wrong is dropped."""
-        repository = next((one for one in self.readers if one.name == variant.elsewhere), None)
+        if not variant.elsewhere:
+            return False
+        reader = next((one for one in self.readers if one.name == variant.elsewhere), None)
+        repository = reader or self._noted(variant.elsewhere)
         if repository is None:
             return False
         try:

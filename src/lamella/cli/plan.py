@@ -10,6 +10,7 @@ import click
 
 from lamella.build.options import BuildOptions
 from lamella.build.selection import Selection
+from lamella.cli.cache_options import cache_from_option
 from lamella.cli.messages import format_seconds, paint, say, warn
 from lamella.cli.options import complete_layers, format_option, project_options, selection_from
 from lamella.cli.report import change_json, file_lines, table
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_STYLES = {"reused": "dim", "build": "green", "expected": "yellow"}
+_STYLES = {"reused": "dim", "restored": "cyan", "build": "green", "expected": "yellow"}
 
 
 @click.command("plan")
@@ -32,6 +33,7 @@ _STYLES = {"reused": "dim", "build": "green", "expected": "yellow"}
 @click.option("--no-cache", is_flag=True, help="As if build --no-cache: all steps run again.")
 @click.option("--no-cache-filter", multiple=True, metavar="LAYER", help="As if a layer's steps run again.")
 @click.option("--refresh", is_flag=True, help="As if build --refresh: what is older than its freshness runs again.")
+@cache_from_option
 @click.option("--detailed-exitcode", is_flag=True, help=f"Exit {EXIT_DETAILED} when there is work.")
 @format_option
 def command(
@@ -48,14 +50,15 @@ def command(
     no_cache: bool,
     no_cache_filter: tuple[str, ...],
     refresh: bool,
+    cache_from: tuple[str, ...],
     detailed_exitcode: bool,
     output_format: str,
 ) -> int:
     """Say what a build would do, and why, without doing it.
 
-    Nothing is started and nothing is written. 'reused' has a record under this very key. 'build' is known to be
-    missing. 'expected' stands on something that is built first: its key is not known yet, its cost is that of the
-    last run, and it may turn out to be reused.
+    Nothing is started. 'reused' has a record under this very key, 'restored' has one in the cache repository. 'build'
+    is known to be missing. 'expected' stands on something that is built first: its key is not known yet, its cost is
+    that of the last run, and it may turn out to be reused.
 
     \b
     lamella plan                      every image, dev
@@ -63,7 +66,7 @@ def command(
     lamella plan --format json        for programs
     lamella plan --detailed-exitcode  10 when there is work, 0 when there is none
     """
-    session = project_session(file, build_args, contexts, later=True)
+    session = project_session(file, build_args, contexts, later=True, cache_from=cache_from)
     selection = selection_from(images, profile, only, platforms, every, layer)
     again = rebuild or no_cache or no_cache_filter or refresh
     found = None if again else session.recall("plan", {"selection": selection})
@@ -90,7 +93,7 @@ def _planned(session: Session, selection: Selection, asked: BuildOptions) -> dic
     options = PlanOptions(forced_vertices(graph, asked), asked.refresh, session.clock.now())
     plan = session.plan(selection, options, graph)
     found = plan_json(plan)
-    if plan.holds_until and asked == BuildOptions():
+    if plan.holds_until and asked == BuildOptions() and not plan.of_status("restored"):
         records = [vertex.key for vertex in plan.vertices]
         session.keep("plan", {"selection": selection}, found, until=plan.holds_until, records=records)
     return found
@@ -129,11 +132,14 @@ def _seconds(vertex: dict[str, Any]) -> str:
 def plan_summary(plan: dict[str, Any]) -> str:
     """One line: how much of what, and what it cost the last time."""
     vertices = plan["vertices"]
+    restored = plan["counts"]["restored"]
+    if not plan["work"] and restored:
+        return f"nothing to build: {restored} restored, {len(vertices) - restored} reused"
     if not plan["work"]:
         return f"nothing to do: all {len(vertices)} reused"
-    words = {"reused": "reused", "build": "to build", "expected": "expected"}
+    words = {"reused": "reused", "restored": "restored", "build": "to build", "expected": "expected"}
     counts = [f"{plan['counts'][status]} {word}" for status, word in words.items() if plan["counts"][status]]
-    steps = [vertex for vertex in vertices if vertex["status"] != "reused" and vertex["step"]]
+    steps = [vertex for vertex in vertices if vertex["status"] in ("build", "expected") and vertex["step"]]
     text = ", ".join(counts)
     if not steps:
         return f"{text}; nothing to compile: only files are written"
@@ -150,8 +156,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "format": 1,
         "work": plan.has_work,
-        "counts": {status: len(plan.of_status(status)) for status in ("reused", "build", "expected")},
-        "steps": sum(vertex.executes and vertex.status != "reused" for vertex in plan.vertices),
+        "counts": {status: len(plan.of_status(status)) for status in ("reused", "restored", "build", "expected")},
+        "steps": sum(vertex.executes and vertex.status in ("build", "expected") for vertex in plan.vertices),
         "images": [
             {
                 "image": image.image.name,

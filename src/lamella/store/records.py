@@ -59,8 +59,8 @@ class Records:
         ``snapshot``; InternalError otherwise. The snapshot of ``tree`` and the layers' blobs are needed from now on
         if they are there now. ``also`` are further blobs that it stands on (a base's manifest and config).
 
-        ``elsewhere``: the record came from a cache repository, which has what is not here; ``tree`` may be missing,
-        and of its layers a note of where they are is enough.
+        ``elsewhere``: the record came from a cache repository, which has what is not here; ``tree`` and ``facts`` may
+        be missing, and of its layers a note of where they are is enough.
         """
         from lamella.store.record_format import StoredRecord, record_to_bytes
 
@@ -168,7 +168,7 @@ class Records:
         needs: list[tuple[str, str, int]] = []
         for digest in filter(None, (result.tree, result.packages, result.facts, *also)):
             size = self._blobs.size(digest)
-            if size is None and elsewhere and digest == result.tree:
+            if size is None and elsewhere and digest in (result.tree, result.facts):
                 continue
             if size is None:
                 raise InternalError(f"record of {record.name} names blob {digest}, which is not in the store")

@@ -1,0 +1,187 @@
+"""The cache repository of a session: what it reads, what it writes, and layers brought here when they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from lamella.cache.domains import Place, Places, domain_of, parse_place, places_of
+from lamella.cache.lookup import CacheLookup
+from lamella.cache.repository import CacheRepository
+from lamella.errors import AuthError, ConfigError, RegistryError
+from lamella.oci.reference import parse_reference
+
+if TYPE_CHECKING:
+    from lamella.api.options import SessionOptions, Warn
+    from lamella.api.session import Session
+    from lamella.build.options import BuildReport
+    from lamella.build.selection import Selection
+    from lamella.cache.push import PushReport
+    from lamella.graph.protocols import Clock
+    from lamella.images.stored import StoredImage
+    from lamella.oci.manifest import Descriptor
+    from lamella.project.projectfile import ProjectFile
+    from lamella.registry.remote import RemoteRepository
+    from lamella.store.store import Store
+
+__all__ = ["CacheContext", "bring_image", "cache_places", "check_writer", "make_lookup", "push_records"]
+
+_TRIES, _FIRST_WAIT, _DEADLINE = 3, 0.3, 60.0
+_CONNECT = 4.0
+"""Seconds to reach a cache: it saves work, so nobody waits long for one that does not answer."""
+
+
+class CacheContext(Protocol):
+    """What the cache needs of a session."""
+
+    @property
+    def store(self) -> Store:
+        """The open store."""
+
+    @property
+    def options(self) -> SessionOptions:
+        """What the caller's surroundings give."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+
+    @property
+    def project(self) -> ProjectFile:
+        """The project file."""
+
+    @property
+    def warn(self) -> Warn:
+        """Takes a line for people."""
+
+
+def cache_places(project: ProjectFile, options: SessionOptions) -> Places:
+    """Where a run reads and writes records: by its trust domain below the project's cache repository, besides what
+    ``--cache-from`` adds, and where ``--cache-to`` says. Raises ConfigError.
+    """
+    base = project.cache.repository or _default_repository(project)
+    places = places_of(parse_reference(base), domain_of(options.environ)) if base else Places()
+    writer = parse_place(options.cache_to, "--cache-to") if options.cache_to else places.writer
+    more = [parse_place(text, "--cache-from") for text in options.cache_from]
+    readers = dict.fromkeys((*places.readers, *more, *((writer,) if writer else ())))
+    return Places(tuple(readers), writer)
+
+
+def _default_repository(project: ProjectFile) -> str:
+    """``<repository>-cache``; none where the project has no repository, or one that differs from cell to cell."""
+    value = project.repository.value if project.repository is not None else ""
+    return f"{value}-cache" if isinstance(value, str) and value and "{" not in value else ""
+
+
+def make_lookup(session: CacheContext) -> CacheLookup | None:
+    """The chain from the store to the cache repositories; None without one, and with ``--offline``."""
+    if session.options.offline or session.store.read_only:
+        return None
+    places = cache_places(session.project, session.options)
+    if not places.readers:
+        return None
+    return _chain(session, places.readers)
+
+
+def _chain(session: CacheContext, places: Sequence[Place]) -> CacheLookup:
+    """The chain over one client, which is made when a repository is asked for the first time."""
+    client, say = _LazyClient(session.options), session.warn
+
+    def repository(place: Place) -> CacheRepository:
+        return CacheRepository(place, lambda: client.open(place), say)
+
+    def noted(name: str) -> CacheRepository:
+        return repository(Place(parse_reference(name)))
+
+    return CacheLookup(session.store, [repository(place) for place in places], session.clock, say, noted=noted)
+
+
+class _LazyClient:
+    """Loads the registry client when something is first asked for: a run that finds all it needs never does."""
+
+    def __init__(self, options: SessionOptions) -> None:
+        self._options = options
+        self._client: object | None = None
+
+    def open(self, place: Place) -> RemoteRepository:
+        """The repository of a place."""
+        from lamella.api.network import registry_client
+        from lamella.registry.client import RegistryClient
+        from lamella.transport.retry import RetryPolicy
+
+        if not isinstance(self._client, RegistryClient):
+            policy = RetryPolicy(tries=_TRIES, first_wait=_FIRST_WAIT, deadline=_DEADLINE)
+            self._client = registry_client(self._options, policy=policy, connect_timeout=_CONNECT)
+        return self._client.repository(place.repository)
+
+
+def bring_image(session: CacheContext, image: StoredImage) -> None:
+    """Brings the layers of an image of the store that are in a cache repository only.
+
+    Raises RegistryError when one cannot be had.
+    """
+    absent = [layer for layer in image.layers if not session.store.blobs.has(layer.descriptor.digest)]
+    if not absent:
+        return
+    what = f"{len(absent)} of {len(image.layers)} layers of {', '.join(image.names) or 'the image'}"
+    if session.options.offline:
+        raise RegistryError(f"{what} are in a cache repository only, and --offline forbids to fetch them")
+    lost = _chain(session, ()).blobs([(layer.diff_id, layer.descriptor.digest) for layer in absent])
+    if lost:
+        raise RegistryError(f"{what} are not here, and {len(lost)} cannot be had", hint="build again: lamella build")
+
+
+def push_records(session: Session, selection: Selection, report: BuildReport) -> PushReport | None:
+    """Pushes the records of a selection with their bytes after a build.
+
+    None, and a line that says so, when there are no credentials to write with. Raises ConfigError without a
+    repository, AuthError for credentials that are refused, RegistryError, IntegrityError.
+    """
+    from lamella.api.network import registry_client, stored_credentials
+    from lamella.cache.push import Candidate, RecordPusher
+
+    place = _writer(session)
+    made = {row.key for row in report.vertices if row.outcome == "built"}
+    candidates = [
+        Candidate(vertex.record, vertex.executes, vertex.key in made)
+        for vertex in session.plan(selection).vertices
+        if vertex.record is not None
+    ]
+    remote = registry_client(session.options).repository(place.repository)
+    readers = session.cache.readers if session.cache is not None else ()
+    pusher = RecordPusher(session.store, place, remote, readers, layer_blob=lambda diff_id: _blob(session, diff_id))
+    try:
+        with session.store.lease("push"):
+            return pusher.push(candidates)
+    except AuthError:
+        if stored_credentials(session.options)(place.repository.registry) is not None:
+            raise
+    where = place.repository.registry or str(place)
+    session.warn(f"no credentials for {where}: records are read anonymously, and none are written")
+    return None
+
+
+def check_writer(session: Session) -> None:
+    """Raises ConfigError when records shall be pushed and there is no place for them."""
+    _writer(session)
+
+
+def _writer(session: Session) -> Place:
+    writer = cache_places(session.project, session.options).writer
+    if session.options.offline:
+        raise ConfigError("--offline and pushing records exclude each other")
+    if writer is None:
+        raise ConfigError(
+            "there is no repository to push records to",
+            hint="set repository in [project] or [cache], or name one: --cache-to registry.example/acme/shop-cache",
+        )
+    return writer
+
+
+def _blob(session: Session, diff_id: str) -> Descriptor | None:
+    """The form of a layer that images use, brought here first; None when it cannot be had."""
+    from lamella.images.variants import layer_variant
+
+    if not session.store.variants.of(diff_id) and not (session.cache and session.cache.layer(diff_id)):
+        return None
+    return layer_variant(session.store, diff_id)
