@@ -2,7 +2,8 @@
 
 A small blob goes in one PUT, a large one in PATCH requests, so that no proxy's time or size limit is met. After any
 failure the registry is asked how far it got (GET of the upload's place); when it does not say, the upload starts
-again. The bytes are read from the file while they are sent, so memory does not grow with the blob.
+again: docker-registry 2.8 forgets an upload when a request of it is cut, others go on at the very byte. The bytes are
+read from the file while they are sent, so memory does not grow with the blob.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class Upload:
         self._small = limits.small
         self._chunk = limits.chunk if descriptor.size > limits.whole else 0
         self._session: Session | None = None
-        self._at = self._reported = self._cured = 0
+        self._at = self._reported = self._farthest = self._cured = 0
         self._mismatch = False
         self.sent = 0
         """Bytes that went out, those that were sent twice counted twice."""
@@ -282,7 +283,8 @@ class Upload:
         self._confirmed(has)
 
     def _confirmed(self, at: int) -> None:
-        if at > self._at:
+        if at > self._farthest:  # an upload that starts again and again makes no progress
+            self._farthest = at
             self._budget.confirmed()
             self._cured = 0
         self._at = at

@@ -106,6 +106,17 @@ def test_progress_in_small_steps_is_not_given_up(registry: MemoryRegistry, remot
     assert registry.blobs[descriptor.digest] == data
 
 
+def test_starting_again_and_again_is_no_progress(registry: MemoryRegistry, remote: Remote) -> None:
+    """docker-registry forgets an upload that was cut: chunks that come again must not keep it alive for ever."""
+    descriptor, open_ = blob(noise(1000))
+    registry.script(Fault("/uploads/", method="PATCH", after=2, taken=10))
+    registry.script(*(Fault("/uploads/", method="PATCH", after=2, times=1, taken=10) for _ in range(40)))
+    registry.script(Fault("/uploads/", method="GET", times=0, status=404))
+    with pytest.raises(RegistryError):
+        remote(registry, "a", whole=1, chunk=300).push_blob(descriptor, open_)
+    assert len(registry.requests) < 50
+
+
 def test_a_busy_registry_is_waited_for(registry: MemoryRegistry) -> None:
     slept: list[float] = []
     client = Client(timing=Timing(sleep=slept.append, uniform=lambda low, high: low))
