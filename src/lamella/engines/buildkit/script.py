@@ -23,6 +23,7 @@ __all__ = [
     "CA_SOURCE",
     "OUT",
     "STEP_PATH",
+    "TOOL_PATH",
     "StepScript",
     "evidence_files",
     "given_secrets",
@@ -39,13 +40,14 @@ OUT = "/lamella/out"
 CA_SOURCE = "/lamella/ca.pem"
 """Where the user's CA bundle is mounted."""
 
-_TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the script finds its own tools."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _RPM_QUERY = r"rpm --query --all --queryformat '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n'"
 
 _HEAD = f"""\
-PATH={_TOOL_PATH}
+PATH={TOOL_PATH}
 export PATH
 unset CDPATH LD_PRELOAD LD_LIBRARY_PATH
 umask 022
@@ -93,7 +95,7 @@ distrust() {{{{
 """
 
 _PACKAGES = f"""\
-PATH={_TOOL_PATH}
+PATH={TOOL_PATH}
 export PATH
 umask 022
 out={OUT}/packages
@@ -288,12 +290,12 @@ def _secret_variables(script: StepScript) -> str:
                 f"secret {mount.id!r} cannot become the variable {mount.env!r} on BuildKit",
                 hint="use letters, digits and underscores",
             )
-        text += f"{mount.env}=$(PATH={_TOOL_PATH} cat {secret_file(number)}) && export {mount.env} && "
+        text += f"{mount.env}=$(PATH={TOOL_PATH} cat {secret_file(number)}) && export {mount.env} && "
     return text
 
 
 def _collect(op: ExecOp) -> list[str]:
-    """Outputs, then what was written below binds, as far as a newer time shows it."""
+    """Outputs, then what was written below binds, as far as a newer time shows it (BusyBox compares whole seconds)."""
     lines = [_COLLECT.rstrip()]
     for number, output in enumerate(op.outputs):
         place = _file_place(output)
