@@ -6,6 +6,7 @@ never from HTTPS to plain HTTP (CVE-2020-15157 is of this family).
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ _CHUNK = 1 << 16
 _BLOCK = 1 << 17
 """Bytes that are read of a streamed body, and written, at once."""
 _ERROR_BODY = 1 << 14
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+"""What OpenSSL's versions say of a server that answers in plain text."""
 
 Headers = Mapping[str, str]
 
@@ -223,7 +227,8 @@ class Client:
         except (urllib3.exceptions.LocationValueError, UnicodeError) as error:
             raise ConfigError(f"{redact_url(url)} is not a usable URL") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise RegistryError(
+            kind = FinalError if _is_unknown_name(error) else RegistryError
+            raise kind(
                 f"{_host(url)} cannot be reached ({_kind(error)})",
                 hint="check the network, the name and the proxy settings; then try again",
             ) from error
@@ -318,10 +323,21 @@ def _tls_error(url: str, error: Exception) -> RegistryError:
     reason = getattr(error, "reason", None) or error
     cause = error.args[0] if error.args else error
     text = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or type(reason).__name__
+    if text in _NO_TLS:
+        return FinalError(
+            f"{_host(url)} does not speak TLS",
+            hint="a registry with plain HTTP must be named as an insecure one (LAMELLA_INSECURE_REGISTRIES)",
+        )
     return FinalError(
         f"{_host(url)} has no valid TLS certificate ({text})",
         hint="a company's own certificate authority is trusted when its PEM file is set as ca_bundle",
     )
+
+
+def _is_unknown_name(error: Exception) -> bool:
+    """Whether the name service says that there is no such name, rather than nothing (getaddrinfo(3))."""
+    cause = error.__cause__
+    return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
 
 
 def _checked(url: str) -> SplitResult:

@@ -175,3 +175,23 @@ def test_a_ca_bundle_that_is_none_is_said(tmp_path: object, fake_time: FakeTime)
     client = Client(HttpSettings(ca_bundle=bundle), timing=fake_time.timing)
     with pytest.raises(ConfigError, match=r"ca\.pem cannot be used"):
         client.request("GET", "https://127.0.0.1:1/")
+
+
+def test_plain_http_where_tls_is_wanted_is_said(server: MemoryRegistry, client: Client, fake_time: FakeTime) -> None:
+    with pytest.raises(RegistryError, match="does not speak TLS") as caught:
+        client.request("GET", server.url.replace("http:", "https:"))
+    assert "LAMELLA_INSECURE_REGISTRIES" in caught.value.hint
+    assert fake_time.slept == []
+
+
+def test_an_unknown_name_is_not_asked_for_again(
+    client: Client, fake_time: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*args: object, **kwargs: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(RegistryError, match="the name is not known") as caught:
+        client.request("GET", "https://registry.invalid/")
+    assert caught.value.exit_code == 6
+    assert fake_time.slept == []
