@@ -31,6 +31,11 @@ the transfer."""
 
 _TYPE = {"Content-Type": "application/octet-stream"}
 _REDIRECTS = (307, 308)
+_PASSING = frozenset({400, 404, 409, 416})
+"""An upload that was forgotten, a part that came twice, a proxy that closed an idle connection."""
+_FINAL_CODES = frozenset({"NAME_INVALID", "NAME_UNKNOWN", "DENIED", "UNSUPPORTED"})
+_NO_CHUNKS = frozenset({400, 404, 405, 411, 416, 501})
+"""How registries without chunked uploads refuse the first chunk; the blob goes whole then."""
 _CURED = 3
 """Answers that are cured without waiting (new credentials, another place) before the registry has more bytes."""
 
@@ -248,28 +253,33 @@ class Upload:
                 self._advance(answer, at)
             self._report(self._blob.size if good == 201 else self._at)
             return
-        error = self._exchange.failure(answer, self._what, self._repository)
-        if status in RETRIED_STATUS:
-            raise _Again(error, wait=retry_after(answer.headers, self._exchange.http.policy.longest_retry_after))
         if status in _REDIRECTS:
             self._cure(answer)
             self._session = Session(upload_place(answer, self._repository), self._least)
             raise _Cured
-        if status == 413 and not read_refusal(answer).codes and (self._chunk or self._blob.size) > self._small:
+        raise self._refused(answer, begun=bool(self._at))
+
+    def _refused(self, answer: Response, *, begun: bool) -> LamellaError | _Again:
+        """What a refusal of a part means: an end, or another try, which may have to be another way."""
+        status, codes = answer.status, read_refusal(answer).codes
+        error = self._exchange.failure(answer, self._what, self._repository)
+        if status in RETRIED_STATUS:
+            return _Again(error, wait=retry_after(answer.headers, self._exchange.http.policy.longest_retry_after))
+        if status == 413 and not codes and (self._chunk or self._blob.size) > self._small:
             self._chunk = self._small  # a proxy's limit for one request, not the registry's quota
-            raise _Again(error, lost=True)
-        codes = read_refusal(answer).codes
+            return _Again(error, lost=True)
         if codes & {"DIGEST_INVALID", "SIZE_INVALID"}:
             if self._mismatch:
-                raise IntegrityError(
-                    error.message, hint="the file is not what its name says; run: lamella cache verify"
-                )
+                hint = "the file is not what its name says; run: lamella cache verify"
+                return IntegrityError(error.message, hint=hint)
             self._mismatch = True
-            raise _Again(error, lost=True)
-        if status in (400, 404, 409, 416) and not codes & {"NAME_INVALID", "NAME_UNKNOWN", "DENIED", "UNSUPPORTED"}:
-            # an upload that was forgotten, a part that came twice, a proxy that closed an idle connection
-            raise _Again(error, lost=status != 416)
-        raise error
+            return _Again(error, lost=True)
+        if self._chunk and not begun and status in _NO_CHUNKS:
+            self._chunk = 0
+            return _Again(error, lost=True)
+        if status in _PASSING and not codes & _FINAL_CODES:
+            return _Again(error, lost=status != 416)
+        return error
 
     def _advance(self, answer: Response, at: int) -> None:
         if answer.headers.get("location"):

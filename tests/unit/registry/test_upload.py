@@ -197,6 +197,15 @@ def test_a_proxys_size_limit_is_met_with_small_chunks(registry: MemoryRegistry, 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 416, 501])
+def test_a_registry_without_chunks_gets_the_blob_whole(registry: MemoryRegistry, remote: Remote, status: int) -> None:
+    descriptor, open_ = blob(noise(3000))
+    registry.script(Fault("/uploads/", method="PATCH", times=0, status=status))
+    remote(registry, "a", whole=1, chunk=1000).push_blob(descriptor, open_)
+    assert descriptor.digest in registry.blobs
+    assert [method for method, _ in upload_requests(registry)].count("PATCH") == 1
+
+
 def test_a_redirected_upload_follows_its_place_without_credentials(remote: Remote) -> None:
     data = noise(500)
     descriptor, open_ = blob(data)
