@@ -64,7 +64,9 @@ class StepEnd:
 
 @dataclass(slots=True)
 class _Vertex:
-    """A vertex of BuildKit's, merged by digest. ``step`` is a definition key, empty for what belongs to no step."""
+    """A vertex of BuildKit's, merged by digest. ``step`` is a definition key, empty for what belongs to no step;
+    ``intervals`` maps when it started to when it completed, without those in which a result was found.
+    """
 
     step: str
     intervals: dict[str, str] = field(default_factory=dict)
@@ -146,13 +148,13 @@ class RawJsonParser:
         errors = [vertex.error for vertex in vertices if vertex.error]
         own = [error for error in errors if not any(word in error for word in _CANCELLED)]
         error = own[0] if own else ""
-        ran = any(vertex.intervals and not vertex.cached for vertex in vertices)
+        ran = any(vertex.intervals for vertex in vertices)
         code = _EXIT_CODE.search(error)
         return StepEnd(
             ran=ran,
             cached=not ran and any(vertex.cached for vertex in vertices),
             cancelled=bool(errors) and not own,
-            seconds=_united([pair for v in vertices if not v.cached for pair in v.intervals.items()]),
+            seconds=_united([pair for vertex in vertices for pair in vertex.intervals.items()]),
             error=error,
             code=found.code or (int(code[1]) if code else 0),
             command=found.command,
@@ -173,12 +175,15 @@ class RawJsonParser:
             self._vertices[digest] = _Vertex(self._meaning(digest, name))
         vertex = self._vertices[digest]
         started, completed = _text(data, "started"), _text(data, "completed")
-        if started:
+        cached = bool(data.get("cached"))
+        if cached:
+            vertex.cached = True
+            vertex.intervals.pop(started, None)
+        elif started:
             vertex.intervals[started] = completed or vertex.intervals.get(started, "")
-        vertex.cached = vertex.cached or bool(data.get("cached"))
         vertex.error = _text(data, "error") or vertex.error
         step = self._steps.get(vertex.step)
-        if step is not None and started and not vertex.cached and not step.started:
+        if step is not None and started and not cached and not step.started:
             step.started = True
             yield VertexStarted(vertex.step, self._name(vertex.step), self._clock())
 
