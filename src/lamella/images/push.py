@@ -10,12 +10,16 @@ import io
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import BinaryIO, Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_bytes
+from lamella.clock import SystemClock
 from lamella.errors import AuthError, LamellaError, RegistryError
+from lamella.graph.protocols import Clock
+from lamella.images.catalog import CREATED
 from lamella.oci.digest import short_digest
 from lamella.oci.manifest import Descriptor, Manifest
 from lamella.registry.remote import RemoteRepository
@@ -89,9 +93,12 @@ class Freight:
 class Pusher:
     """Pushes parcels and remembers what could not be brought. Used once; ``on_progress`` takes bytes done and all."""
 
-    def __init__(self, source: BlobSource, on_progress: OnProgress = lambda done, total: None) -> None:
+    def __init__(
+        self, source: BlobSource, on_progress: OnProgress = lambda done, total: None, clock: Clock | None = None
+    ) -> None:
         self._source = source
         self._on_progress = on_progress
+        self._clock = clock or SystemClock()
         self._failed: dict[tuple[str, str], LamellaError] = {}
         self._denied: dict[str, AuthError] = {}
         self._lock = threading.Lock()
@@ -171,9 +178,19 @@ class Pusher:
                 raise
             descriptor = repository.push_manifest(data, parcel.manifest.media_type)
         self._repair(repository, parcel)
-        for attachment in parcel.attach():
-            self._attach(repository, attachment, descriptor)
+        self._attach_all(repository, parcel.attach(), descriptor)
         return descriptor
+
+    def _attach_all(self, repository: RemoteRepository, attachments: Sequence[Attachment], subject: Descriptor) -> None:
+        """Pushes what refers to an image, unless a push before did: those of the first push say when it was published,
+        which nothing of the image itself does (DESIGN 7b.8).
+        """
+        there = {entry.artifact_type for entry in repository.referrers(subject.digest)} if attachments else frozenset()
+        created = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for attachment in attachments:
+            if attachment.media_type not in there:
+                dated = FrozenMap({**attachment.annotations, CREATED: created})
+                self._attach(repository, replace(attachment, annotations=dated), subject)
 
     def _repair(self, repository: RemoteRepository, parcel: Parcel) -> bool:
         """Sends again what the registry cannot give; whether there was anything. Raises when it still cannot."""
