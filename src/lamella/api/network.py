@@ -49,8 +49,9 @@ def registry_client(
 ) -> RegistryClient:
     """Registries with the user's stored credentials; hosts that are not loopback need HTTPS unless configured."""
     insecure = frozenset(part for part in options.insecure_registries if part)
+    realms = frozenset(part for part in options.environ.get("LAMELLA_TRUSTED_REALMS", "").split(",") if part)
     http = http_client(options, policy=policy, connect_timeout=connect_timeout)
-    return RegistryClient(http, RegistrySettings(insecure=insecure), stored_credentials(options))
+    return RegistryClient(http, RegistrySettings(insecure=insecure, realms=realms), stored_credentials(options))
 
 
 def stored_credentials(options: SessionOptions) -> CredentialSource:

@@ -200,7 +200,7 @@ class Authorizer:
             why = "plain HTTP" if parts.scheme != "https" else "a private address"
             raise AuthError(
                 f"{repository.host} names {host} as its token service, which is {why}: credentials do not go there",
-                hint=f"if that is right, add {host} to the trusted realms",
+                hint=f"if that is right, set LAMELLA_TRUSTED_REALMS={host}",
             )
         return realm
 

@@ -15,6 +15,7 @@ It is held against the official conformance suite of the specification; see docs
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +53,7 @@ class MemoryRegistry:
     ``user`` and ``password`` are those of an account that may do everything; ``accounts`` are others, ``anonymous``
     is what those without credentials may do. They are asked for by basic authentication, or with ``tokens`` by a
     token service on the same server. With ``tokens`` alone, tokens for everything are given to everybody. ``realm``
-    overrides what a challenge names.
+    overrides what a challenge names. ``tls`` makes it speak HTTPS with the certificate of that context.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class MemoryRegistry:
         anonymous: Account | None = None,
         options: Options | None = None,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.requests: list[Seen] = []
         self.files: dict[str, bytes] = {}
@@ -76,6 +78,9 @@ class MemoryRegistry:
         self.faults = Faults()
         self._server = Server(("127.0.0.1", port), Handler)
         self._server.served = self
+        self._scheme = "https" if tls else "http"
+        if tls is not None:  # the handshake is each connection's own thread's
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         owners = (Account.owner(user, password),) if user else ()
         if tokens and not user and not accounts and anonymous is None:
             anonymous = Account.owner()
@@ -100,7 +105,7 @@ class MemoryRegistry:
     @property
     def url(self) -> str:
         """The base of all URLs."""
-        return f"http://{self.address}"
+        return f"{self._scheme}://{self.address}"
 
     @property
     def blobs(self) -> dict[str, bytes]:

@@ -330,7 +330,7 @@ def _tls_error(url: str, error: Exception) -> RegistryError:
         )
     return FinalError(
         f"{_host(url)} has no valid TLS certificate ({text})",
-        hint="a company's own certificate authority is trusted when its PEM file is set as ca_bundle",
+        hint="a company's own certificate authority is trusted when LAMELLA_CA_BUNDLE names its PEM file",
     )
 
 

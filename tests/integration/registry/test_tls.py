@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from lamella.errors import RegistryError
+from lamella.oci.reference import parse_reference
+from lamella.registry.exchange import Exchange
+from lamella.registry.hosts import RegistrySettings, Repository
+from lamella.registry.place import Place, RepositoryState
+from lamella.registry.remote import RemoteRepository, Transfer
+from lamella.registry.upload import UploadLimits
+from lamella.testing.registry import MemoryRegistry
 from lamella.transport.client import Client
 from lamella.transport.settings import HttpSettings
 from tests.integration.components.presence import require_program
-
-
-class Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
+from tests.unit.registry.blobs import blob, noise
 
 
 @pytest.fixture
@@ -40,30 +35,43 @@ def authority(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(authority: Path) -> Iterator[str]:
+def registry(authority: Path) -> Iterator[MemoryRegistry]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority, authority.with_name("key.pem"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    server.daemon_threads = True
-    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"https://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with MemoryRegistry(tls=context) as running:
+        yield running
 
 
-def test_an_unknown_authority_is_refused_with_the_way_out(url: str) -> None:
+@pytest.fixture
+def client(authority: Path) -> Iterator[Client]:
+    """One that trusts the company's bundle."""
+    http = Client(HttpSettings(ca_bundle=authority))
+    yield http
+    http.close()
+
+
+def test_an_unknown_authority_is_refused_with_the_way_out(registry: MemoryRegistry) -> None:
     client = Client()
     with pytest.raises(RegistryError, match="no valid TLS certificate") as caught:
-        client.request("GET", url)
-    assert "ca_bundle" in caught.value.hint
+        client.request("GET", f"{registry.url}/v2/")
+    assert "LAMELLA_CA_BUNDLE" in caught.value.hint
+    assert caught.value.exit_code == 6
+    assert registry.requests == []
     client.close()
 
 
-def test_the_companys_bundle_is_trusted(url: str, authority: Path) -> None:
-    client = Client(HttpSettings(ca_bundle=authority))
-    assert client.request("GET", url).body == b"ok"
-    client.close()
+def test_the_companys_bundle_is_trusted(registry: MemoryRegistry, client: Client) -> None:
+    assert client.request("GET", f"{registry.url}/v2/").body == b"{}"
+
+
+def test_a_push_over_tls(registry: MemoryRegistry, client: Client) -> None:
+    where = Repository("registry.example", "a", registry.url)
+    place = Place(Exchange(client, RegistrySettings(), lambda _: None), where, RepositoryState())
+    log: list[Transfer] = []
+    target = RemoteRepository(
+        place, parse_reference("registry.example/a"), on_transfer=log.append, limits=UploadLimits(500_000, 300_000)
+    )
+    descriptor, open_ = blob(noise(1_000_000))
+    assert target.push_blob(descriptor, open_) == "sent"
+    assert target.missing([descriptor]) == ()
+    assert registry.blobs[descriptor.digest] == noise(1_000_000)
