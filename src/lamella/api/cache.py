@@ -149,7 +149,15 @@ def push_records(session: Session, selection: Selection, report: BuildReport) ->
     ]
     remote = registry_client(session.options).repository(place.repository)
     readers = session.cache.readers if session.cache is not None else ()
-    pusher = RecordPusher(session.store, place, remote, readers, layer_blob=lambda diff_id: _blob(session, diff_id))
+    own = session.project.repository
+    pusher = RecordPusher(
+        session.store,
+        place,
+        remote,
+        readers,
+        layer_blob=lambda diff_id: _blob(session, diff_id),
+        mount_from=(own.value,) if own is not None and isinstance(own.value, str) else (),
+    )
     try:
         with session.store.lease("push"):
             return pusher.push(candidates)

@@ -31,6 +31,7 @@ from lamella.cache.products import compress_small, pack_product
 from lamella.cache.repository import CacheRepository
 from lamella.errors import HostileInputError
 from lamella.graph.record import Record
+from lamella.oci import media
 from lamella.oci.manifest import Descriptor
 from lamella.registry.remote import RemoteRepository
 from lamella.registry.transfer import Job, OnProgress, transfer
@@ -72,7 +73,7 @@ class PushReport:
 
 class RecordPusher:
     """Pushes to one place. ``layer_blob`` finds or makes the form of a layer that images use, ``mount_from`` are
-    repositories of the same registry that may have blobs already. ``readers`` are asked what is there.
+    repositories that may have such blobs already, besides those that are noted. ``readers`` are asked what is there.
     """
 
     def __init__(
@@ -121,13 +122,32 @@ class RecordPusher:
             if parts is None:
                 return "incomplete", 0
             manifest, config = record_manifest(candidate.record, [part for part, _ in parts])
-            sent = 0
-            for descriptor, open_ in [*((p.descriptor, o) for p, o in parts), (manifest.config, _opener(config))]:
-                action = self._remote.push_blob(descriptor, open_, mount_from=self._mount_from, on_bytes=on_bytes)
-                sent += descriptor.size if action == "sent" else 0
+            sent = self._send(manifest.config, _opener(config), (), on_bytes)
+            for part, open_ in parts:
+                sent += self._send(part.descriptor, open_, self._homes(part), on_bytes)
             data = manifest.to_bytes()
             self._remote.push_manifest(data, manifest.media_type, tags=(tag,))
+        for part, _ in parts:
+            if part.is_layer:
+                self._note(part)
         return "pushed", sent + len(data)
+
+    def _send(self, blob: Descriptor, open_: _Open, homes: tuple[str, ...], on_bytes: OnBytes) -> int:
+        """Bytes that were sent."""
+        action = self._remote.push_blob(blob, open_, mount_from=homes, on_bytes=on_bytes)
+        return blob.size if action == "sent" else 0
+
+    def _homes(self, part: Part) -> tuple[str, ...]:
+        """Repositories that may have a layer."""
+        if not part.is_layer:
+            return ()
+        noted = [v.elsewhere for v in self._store.variants.known(part.identity) if v.elsewhere]
+        return tuple(dict.fromkeys((*noted, *self._mount_from)))
+
+    def _note(self, part: Part) -> None:
+        """Notes that the place has a layer, so that an image's repository can mount it from there."""
+        blob = part.descriptor
+        self._store.variants.note(part.identity, media.compression_of(blob.media_type), 0, blob, str(self._place))
 
     def _is_there(self, candidate: Candidate, tag: str) -> bool:
         """Whether nothing need be pushed: the record is there, or a more trusted place has it."""
