@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["PublishOptions", "PublishReport", "Standstill", "find_published", "publish"]
 
 _KIND = "publish"
+_MOVING = re.compile(rb"\{(commit|date|cwd|uid)\b|git:")
+"""What makes a project's tags and layers depend on more than its files."""
 RELEASE_FILE, NOTES_FILE = "release.json", "notes.md"
 
 
@@ -101,11 +104,8 @@ def find_published(session: Session, selection: Selection, options: PublishOptio
     start = session.clock.monotonic()
     if options.dry_run or _forced(options.build):
         return None
-    standing = _standing(session, selection, options)
-    if standing is None:
-        return None
     with session.store.lease(_KIND):
-        answer = standing.find(session.clock.now(), lambda ignore, declared: session.tree)
+        answer = _recall(session, selection, options)
     if answer is None:
         return None
     from lamella.api.network import registry_client
@@ -129,19 +129,18 @@ def _forced(options: BuildOptions) -> bool:
     return bool(options.rebuild or options.no_cache or options.no_cache_filter or options.refresh)
 
 
-def _standing(session: Session, selection: Selection, options: PublishOptions) -> Standing | None:
-    """The place of a kept answer (see ``lamella.api.standing``); None where time itself is an input.
+def _recall(session: Session, selection: Selection, options: PublishOptions) -> Any | None:
+    """The kept answer, without loading the project where its files tell everything."""
+    from lamella.api.files import read_project_bytes
 
-    Unlike a build's, it holds for one version and commit, so that tags of the repository may move.
-    """
-    from lamella.api.files import LOCK_NAME, read_file_bytes, read_project_bytes
-    from lamella.api.standing import Standing
+    if not _MOVING.search(read_project_bytes(session.path)):
+        return session.recall(_KIND, _arguments(selection, options))
+    standing = _standing(session, selection, options)
+    return None if standing is None else standing.find(session.clock.now(), lambda ignore, declared: session.tree)
 
-    data = read_project_bytes(session.path)
-    if session.contexts or (b"{date" in data and not session.options.environ.get("SOURCE_DATE_EPOCH")):
-        return None
-    facts = session.parts.facts
-    asked = {
+
+def _arguments(selection: Selection, options: PublishOptions) -> dict[str, Any]:
+    return {
         "selection": selection,
         "channel": options.channel,
         "attest": options.attest,
@@ -151,8 +150,27 @@ def _standing(session: Session, selection: Selection, options: PublishOptions) -
         "created": options.build.created,
         "labels": options.build.labels,
         "strict": options.build.strict,
+    }
+
+
+def _standing(session: Session, selection: Selection, options: PublishOptions) -> Standing | None:
+    """The place of a kept answer (see ``lamella.api.standing``); None where time itself is an input.
+
+    Where the version or a template comes from the repository, the answer holds for one version and commit.
+    """
+    from lamella.api.files import LOCK_NAME, read_file_bytes, read_project_bytes
+
+    asked, data = _arguments(selection, options), read_project_bytes(session.path)
+    if not _MOVING.search(data):
+        return session.standing(_KIND, asked)
+    if session.contexts or (b"{date" in data and not session.options.environ.get("SOURCE_DATE_EPOCH")):
+        return None
+    from lamella.api.standing import Standing
+
+    facts = session.parts.facts
+    asked |= {
         "build arguments": session.parts.arguments,
-        "facts": [facts.version, facts.commit, facts.cwd, facts.uid],
+        "facts": [facts.version, facts.commit, facts.cwd, facts.uid, options.build.created],
     }
     lock = read_file_bytes(session.root / LOCK_NAME) or b""
     return Standing(session.store, session.root, _KIND, asked, data, lock, session.host.platform())
@@ -307,7 +325,6 @@ class _Work:
                 lock,
                 commit,
                 dirty,
-                "local",
                 tuple(session.parts.arguments),
             )
 

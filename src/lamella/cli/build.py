@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from lamella.cli.session import command_settings, project_session
 
 if TYPE_CHECKING:
     from lamella.api.session import Session
+    from lamella.cli.settings import Settings
 
 __all__ = ["command"]
 
@@ -56,6 +56,7 @@ __all__ = ["command"]
     help="Write the image out as well; a path alone means type=dir.",
 )
 @click.option("--load", is_flag=True, help="Load the image into the Docker daemon.")
+@click.option("--push", is_flag=True, help="Push the image to the names of -t.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="Set a label.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="A further local name.")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=None, help="Steps at a time. [default: cores]")
@@ -98,6 +99,7 @@ def command(
     lamella build --all               the whole matrix
     lamella build --target app        one layer, no image
     lamella build -o type=oci,dest=out.tar
+    lamella build api --prod -t registry.example/team/api:try --push
     """
     settings = command_settings()
     selection = selection_from(images, profile, only, platforms, every, layer)
@@ -112,28 +114,18 @@ def command(
         cache_to=flags["cache_to"],
     )
     push = wants_push(session, flags)
-    options = BuildOptions(
-        rebuild=flags["rebuild"],
-        no_cache=flags["no_cache"],
-        no_cache_filter=flags["no_cache_filter"],
-        refresh=flags["refresh"],
-        offline=flags["offline"],
-        strict=flags["strict"],
-        jobs=flags["jobs"] or 0,
-        memory=parse_size(flags["memory"], "--memory"),
-        compressor=flags["compression"] or "",
-        export_all=push,
-        created="" if settings.epoch is None else _rfc3339(settings.epoch),
-        tags=flags["tags"],
-        labels=FrozenMap(pairs(flags["labels"], "--label")),
-    )
+    options = _options(flags, settings, export_all=push)
+    if flags["push"]:
+        from lamella.api.push import check_push, push_built
+
+        check_push(session, selection, flags["tags"])
     targets = session.check_outputs(outputs, selection, load=load, stdout_usable=not sys.stdout.isatty())
     to_stdout = targets is not None and targets.use_stdout
     if to_stdout and output_format == "json":
         raise click.UsageError("--format json and an output to standard output exclude each other")
     report = session.unchanged(selection, options)
     written: tuple[tuple[str, str], ...] = ()
-    if report is None or targets is not None:
+    if report is None or targets is not None or flags["push"]:
         from lamella.cli.progress import open_progress
 
         with open_progress(progress, terminal=settings.terminal) as sink:
@@ -141,6 +133,9 @@ def command(
                 secrets = _secrets(session, flags["secrets"])
                 report = session.build(selection, replace(options, secrets=secrets), sink)
             written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
+            if flags["push"]:
+                names, _ = push_built(session, report, flags["tags"], sink)
+                written += tuple(("registry", f"{name}@{digest}") for name, digest in names)
     data = report_json(report, written)
     if push:
         data["records"] = push_after_build(session, selection, report)
@@ -156,11 +151,25 @@ def command(
             say(line)
 
 
+def _options(flags: dict[str, Any], settings: Settings, *, export_all: bool) -> BuildOptions:
+    return BuildOptions(
+        rebuild=flags["rebuild"],
+        no_cache=flags["no_cache"],
+        no_cache_filter=flags["no_cache_filter"],
+        refresh=flags["refresh"],
+        offline=flags["offline"],
+        strict=flags["strict"],
+        jobs=flags["jobs"] or 0,
+        memory=parse_size(flags["memory"], "--memory"),
+        compressor=flags["compression"] or "",
+        export_all=export_all,
+        created=settings.created,
+        tags=flags["tags"],
+        labels=FrozenMap(pairs(flags["labels"], "--label")),
+    )
+
+
 def _secrets(session: Session, texts: tuple[str, ...]) -> FrozenMap[str, bytes]:
     from lamella.cli.secrets import read_secrets
 
     return read_secrets(session.project, texts, session.options.environ, session.root)
-
-
-def _rfc3339(epoch: int) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

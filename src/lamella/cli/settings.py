@@ -35,6 +35,13 @@ class Settings:
     insecure_registries: tuple[str, ...] = ()
     environ: FrozenMap[str, str] = EMPTY_MAP
 
+    @property
+    def created(self) -> str:
+        """The epoch as RFC 3339, empty for none."""
+        from datetime import UTC, datetime
+
+        return "" if self.epoch is None else datetime.fromtimestamp(self.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; raises ConfigError for values that make no sense."""

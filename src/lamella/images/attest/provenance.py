@@ -1,18 +1,19 @@
 """How an image was made: an in-toto statement with SLSA provenance, version 1 (slsa.dev/spec/v1.0/provenance).
 
 It names what a verifier would have to repeat: project file, lock, cell, commit, bases and everything that was fetched.
+The engine is not named: both give the same result.
 No environment, no secret and no build argument's value is in it, only the names of arguments; times are those of the
 image (SOURCE_DATE_EPOCH), so equal builds have equal provenance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lamella import __version__
-from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json
+from lamella.canonical import FrozenMap, canonical_json
 from lamella.graph.definition import Definition
 from lamella.graph.op import BootstrapOp, FetchOp, ImageOp, WheelsOp
 from lamella.images.attest.sbom import Subject
@@ -50,7 +51,6 @@ class BuildFacts:
     lock: str = ""
     commit: str = ""
     dirty: bool = False
-    engine: str = "local"
     arguments: tuple[str, ...] = ()
 
 
@@ -86,17 +86,14 @@ def _plain_url(url: str) -> str:
     return f"{head}{separator}{place.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"
 
 
-def provenance_json(
-    subject: Subject, facts: BuildFacts, found: Iterable[Material], *, extra: Mapping[str, str] = EMPTY_MAP
-) -> bytes:
-    """The statement. ``extra`` are further internal parameters."""
+def provenance_json(subject: Subject, facts: BuildFacts, found: Iterable[Material]) -> bytes:
+    """The statement."""
     algorithm, _, value = subject.digest.partition(":")
     inputs = [_material("lamella.toml", facts.project).to_json()]
     if facts.lock:
         inputs.append(_material("lamella.lock", facts.lock).to_json())
     if facts.commit:
         inputs.append({"uri": "git:HEAD", "digest": {"gitCommit": facts.commit}})
-    internal = {"engine": facts.engine, "sourceDirty": facts.dirty, **extra}
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": subject.purl, "digest": {algorithm: value}}],
@@ -109,7 +106,7 @@ def provenance_json(
                     "cell": dict(facts.cell),
                     "arguments": sorted(facts.arguments),
                 },
-                "internalParameters": internal,
+                "internalParameters": {"sourceDirty": facts.dirty},
                 "resolvedDependencies": [*inputs, *(material.to_json() for material in found)],
             },
             "runDetails": {

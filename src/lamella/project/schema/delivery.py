@@ -230,7 +230,6 @@ CHANNEL = Table(
     ),
     _channel,
     varied=True,
-    later=Later("publish", "channels"),
 )
 RETAIN = Table(
     "retain.N",
