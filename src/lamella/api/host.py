@@ -6,11 +6,11 @@ import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lamella.graph.protocols import HostTools
 from lamella.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from lamella.graph.facts import BaseFacts
+    from lamella.graph.protocols import HostTools
 
 __all__ = ["LocalHost"]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.oci.manifest import Descriptor
+
+if TYPE_CHECKING:
+    from lamella.oci.manifest import Descriptor
 
 __all__ = ["BuildOptions", "BuildReport", "BuiltImage", "VertexRow"]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.project.cells import ImageCell
+
+if TYPE_CHECKING:
+    from lamella.project.cells import ImageCell
 
 __all__ = ["Selection"]
 

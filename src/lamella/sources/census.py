@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamella.graph.patterns import compile_patterns
-from lamella.sources.dockerignore import NO_STATE, IgnoreRules, State
+from lamella.sources.cuts import Cuts
+from lamella.sources.dockerignore import NO_STATE, State
 from lamella.sources.git import Git, Repository, Tracked, find_git
-from lamella.sources.hashing import first_racy, is_racy, stat_row, unreadable
+from lamella.sources.hashing import first_racy, is_racy, stat_row, unreadable, witness
 from lamella.sources.listing import OWN, RACY, DirectoryRows
 
-__all__ = ["NEVER", "Census", "Cuts", "take_census", "witness"]
+__all__ = ["NEVER", "Census", "take_census"]
 
 NEVER = frozenset({".git", ".lamella"})
 """Names that are no inputs at any depth."""
@@ -29,68 +30,19 @@ NEVER = frozenset({".git", ".lamella"})
 _WILD = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class Cuts:
-    """What the project itself leaves out: ``.dockerignore``, and globs of ``graph.patterns`` (``project.ignore``)."""
-
-    rules: IgnoreRules = field(default_factory=IgnoreRules)
-    globs: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.rules) or bool(self.globs)
-
-    def file(self, path: str, state: State) -> bool:
-        """Whether a file is left out; ``state`` is that of its directory."""
-        return (bool(self.rules) and self.rules.step(path, state)[0]) or (
-            bool(self.globs) and compile_patterns(self.globs)(path)
-        )
-
-    def directory(self, path: str, state: State) -> tuple[bool, State]:
-        """Whether a walk may leave a directory out, and the state of what is in it."""
-        below = NO_STATE
-        if self.rules:
-            ignored, below = self.rules.step(path, state)
-            if ignored and self.rules.can_skip(path):
-                return True, below
-        if self.globs and not any(glob.startswith("!") for glob in self.globs):
-            return compile_patterns(self.globs)(path), below
-        return False, below
-
-    def walk_down(self, path: str) -> tuple[bool, State]:
-        """The same from the top for a directory several levels down."""
-        state = NO_STATE
-        for end in [index for index, char in enumerate(path) if char == "/"] + [len(path)]:
-            skip, state = self.directory(path[:end], state)
-            if skip:
-                return True, state
-        return False, state
-
-
 @dataclass(slots=True)
 class Census:
     """The result: directories by path with their files, and what proves that it still holds.
 
     ``repositories`` are (path below the root, index file) of the repositories asked. ``witnesses`` map absolute paths
-    of further files to their state; see :func:`witness`. ``git`` is the ``.git`` that was found above, or empty.
+    of further files to their state; see :func:`lamella.sources.hashing.witness`. ``git`` is the ``.git`` that was
+    found above, or empty.
     """
 
     directories: dict[str, DirectoryRows] = field(default_factory=dict)
     repositories: list[str] = field(default_factory=list)
     witnesses: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
     git: str = ""
-
-
-def witness(path: str) -> tuple[int | str, ...]:
-    """The state of a file that something depends on: stat row and last 32 bytes (an index ends in its own digest)."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return ()
-        with open(path, "rb", buffering=0) as file:
-            found = os.fstat(file.fileno())
-            file.seek(max(0, found.st_size - 32))
-            return (*stat_row(found), file.read(32).hex())
-    except OSError:
-        return ()
 
 
 def take_census(root: Path, cuts: Cuts, git: Git, declared: tuple[str, ...], now: int) -> Census:

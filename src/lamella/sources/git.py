@@ -12,11 +12,14 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamella.errors import ConfigError
-from lamella.process import Completed, base_env, run, which
+
+if TYPE_CHECKING:  # a tree that is no repository starts nothing
+    from lamella.process import Completed
 
 __all__ = ["Git", "GitVcs", "Repository", "Tracked", "find_git", "version_key"]
 
@@ -61,10 +64,21 @@ class Git:
     """Runs git in directories. ``env`` is the user's environment, of which a few variables are passed on."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = base_env(env, _KEEP, _OWN_ENV)
+        self._given = env
         self._home = env.get("HOME", "")
         self._config_home = env.get("XDG_CONFIG_HOME", "") or (f"{self._home}/.config" if self._home else "")
-        self._program = which("git", env)
+
+    @cached_property
+    def _env(self) -> Mapping[str, str]:
+        from lamella.process import base_env
+
+        return base_env(self._given, _KEEP, _OWN_ENV)
+
+    @cached_property
+    def _program(self) -> str | None:
+        from lamella.process import which
+
+        return which("git", self._given)
 
     def call(
         self,
@@ -75,6 +89,8 @@ class Git:
         cancelled: threading.Event | None = None,
     ) -> Completed:
         """One git command in ``directory``. Raises ConfigError when git is missing or, with ``check``, fails."""
+        from lamella.process import run
+
         if self._program is None:
             raise ConfigError(
                 f"{directory} is a git work tree, but git is not installed: ignored files cannot be told from inputs",

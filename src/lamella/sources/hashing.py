@@ -22,6 +22,7 @@ __all__ = [
     "open_regular",
     "stat_row",
     "unreadable",
+    "witness",
 ]
 
 SETTLED_SECONDS = 2
@@ -149,3 +150,16 @@ def _changing(path: str) -> ConfigError:
         f"{path} changes while it is read",
         hint="end what writes there, or exclude it with `ignore` in lamella.toml or with .dockerignore",
     )
+
+
+def witness(path: str) -> tuple[int | str, ...]:
+    """The state of a file that something depends on: stat row and last 32 bytes (an index ends in its own digest)."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return ()
+        with open(path, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            file.seek(max(0, found.st_size - 32))
+            return (*stat_row(found), file.read(32).hex())
+    except OSError:
+        return ()

@@ -21,16 +21,18 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from lamella.canonical import digest_value
 from lamella.errors import LamellaError
-from lamella.graph.protocols import Clock
-from lamella.sources.census import Cuts, take_census, witness
+from lamella.sources.cuts import Cuts
 from lamella.sources.git import Git, find_git
-from lamella.sources.hashing import StatRow, first_racy, hash_file, hash_unchanged, is_racy, stat_row
+from lamella.sources.hashing import StatRow, first_racy, hash_file, hash_unchanged, is_racy, stat_row, witness
 from lamella.sources.listing import KNOWN, OWN, RACY, Listing
 from lamella.sources.scan_cache import Answer, Scan, load_scan, save_scan
+
+if TYPE_CHECKING:
+    from lamella.graph.protocols import Clock
 
 __all__ = ["Scanner"]
 
@@ -201,6 +203,8 @@ class Scanner:
 
     def _anew(self, stored: Scan | None) -> Scan:
         """Looks at everything; digests of files in the very same state are taken over."""
+        from lamella.sources.census import take_census
+
         now = self._clock.now()
         census = take_census(Path(self._root), self._cuts, self._git, self._declared, now)
         listing = Listing.of(census.directories)

@@ -8,18 +8,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from lamella.canonical import digest_value
 from lamella.errors import ConfigError
 from lamella.graph.fileset import FileSet
-from lamella.graph.protocols import Clock
-from lamella.sources.census import Cuts
+from lamella.sources.cuts import Cuts
 from lamella.sources.dockerignore import IgnoreRules, parse_dockerignore
 from lamella.sources.git import Git
 from lamella.sources.hashing import open_regular, unreadable
 from lamella.sources.scan import Scanner
 from lamella.sources.selection import Selector
+
+if TYPE_CHECKING:
+    from lamella.graph.protocols import Clock
 
 __all__ = ["READ_LIMIT", "WorkTree"]
 

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lamella.commit import disk_errors
 from lamella.errors import ConfigError, LamellaError
-from lamella.graph.protocols import Clock
 from lamella.host.locks import OnWait, hold, try_lock
 from lamella.store.layout import Layout
 from lamella.store.leases import Leases
+
+if TYPE_CHECKING:
+    from lamella.graph.protocols import Clock
 
 __all__ = ["LOCK_TIMEOUT", "Context", "Remover", "StoreLock", "random_name", "remove_tree"]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 from lamella.clock import SystemClock
 from lamella.commit import commit_bytes, disk_errors, replace_file, sweep_temporary_files
 from lamella.errors import ConfigError
-from lamella.graph.protocols import Clock
 from lamella.host.locks import OnWait, file_system_type, hold, is_network_type, lock_directory, try_lock
 from lamella.oci.manifest import Index as ImageIndex
 from lamella.store.context import LOCK_TIMEOUT, Context, Remover, StoreLock, remove_tree
@@ -23,6 +22,7 @@ from lamella.store.lookup import StoreLookup
 from lamella.store.parts import Parts
 
 if TYPE_CHECKING:
+    from lamella.graph.protocols import Clock
     from lamella.store.gc import GcPolicy, GcReport
     from lamella.store.index import Index  # SQLite is loaded when it is first asked something
     from lamella.store.repair import RepairReport

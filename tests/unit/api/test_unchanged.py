@@ -17,6 +17,7 @@ from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexR
 from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap, canonical_json, digest_bytes
 from lamella.oci.manifest import Manifest
+from lamella.project.cells import Cell, ImageCell
 from lamella.store import Store
 from tests.unit.store.samples import memory_folder, open_store, put_image
 
@@ -150,6 +151,7 @@ OTHER_SELECTIONS: dict[str, tuple[object, str]] = {
     "only": (FrozenMap({"profile": ("prod",)}), "other"),
     "platforms": (("linux/arm64",), "other"),
     "all": (True, "other"),
+    "cells": ((ImageCell("shop", Cell(FrozenMap({"profile": "prod"}))),), "other"),
 }
 
 

@@ -184,7 +184,7 @@ def test_docker_rules_cut_what_is_declared_and_tracked(project: Project) -> None
 def test_git_missing_in_a_work_tree_is_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write("a")
     project.commit_all()
-    monkeypatch.setattr("lamella.sources.git.which", lambda *_: None)
+    monkeypatch.setattr("lamella.process.which", lambda *_: None)
     with project.tree() as tree, pytest.raises(ConfigError, match="git is not installed"):
         tree.paths(("**",))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lamella.canonical import digest_bytes
+from lamella.sources import census
 from lamella.sources import scan as scan_module
-from lamella.sources.census import take_census
 from lamella.sources.scan_cache import load_scan
 from tests.unit.sources.conftest import Project
 
@@ -100,13 +100,13 @@ def test_directories_are_listed_again_only_while_they_are_young(
     filled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listings: list[int] = []
-    real = take_census
+    real = census.take_census
 
     def counted(*args: object) -> object:
         listings.append(1)
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scan_module, "take_census", counted)
+    monkeypatch.setattr(census, "take_census", counted)
     counts = []
     for ahead in (0, 0, 1000, 1000, 1000):
         filled.clock.ahead = ahead
