@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from lamella.errors import AuthError, LamellaError, RegistryError
-from lamella.registry.auth import login_hint
-from lamella.registry.hosts import Repository
+from lamella.registry.hosts import Repository, login_hint
 from lamella.transport.client import FinalError, Response
 from lamella.transport.redaction import clean_body
 
-__all__ = ["Refusal", "failure", "read_refusal"]
+__all__ = ["Refusal", "failure", "read_refusal", "said"]
 
 _NOT_FOUND = "check the name and tag; a private repository also answers like this"
 _HINTS = {
     HTTPStatus.NOT_FOUND: _NOT_FOUND,
-    HTTPStatus.METHOD_NOT_ALLOWED: "the registry does not allow this: it may be read-only, a mirror, or have it off",
+    HTTPStatus.METHOD_NOT_ALLOWED: "the registry does not do this: it may be read-only or a mirror, or have it off",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the registry's quota or a proxy's size limit is reached; `lamella retain` "
     "frees space, a larger limit is the registry's to set",
     HTTPStatus.INSUFFICIENT_STORAGE: "the registry's storage is full; `lamella retain` frees space",
@@ -53,6 +52,12 @@ def _line(error: dict[str, object]) -> str:
     return " ".join(part for part in parts if part)
 
 
+def said(answer: Response) -> str:
+    """What an answer says in its own words, cleaned and short (R2), with a colon before it; empty for nothing."""
+    words = clean_body((read_refusal(answer).text or answer.body.decode("utf-8", "replace")).encode())
+    return f": {words}" if words else ""
+
+
 def failure(
     answer: Response, what: str, repository: Repository, *, has_credential: Callable[[], bool] = lambda: False
 ) -> LamellaError:
@@ -61,10 +66,7 @@ def failure(
     401 and 403 are for who holds the credentials (7); everything else is the registry's or the network's (6).
     ``has_credential`` says whether something is stored for the registry; it is asked only where that matters.
     """
-    said = read_refusal(answer).text or clean_body(answer.body)
-    text = f"{what}: {repository.host} answered {answer.status}"
-    if said:
-        text += f": {clean_body(said.encode())}"
+    text = f"{what}: {repository.host} answered {answer.status}{said(answer)}"
     if answer.status in (401, 403):
         hint = login_hint(repository)
         if has_credential():

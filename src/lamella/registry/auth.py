@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from lamella.errors import AuthError, RegistryError
+from lamella.registry.answers import said
 from lamella.registry.credentials import Credential
-from lamella.registry.hosts import RegistrySettings, Repository, is_loopback, is_private
+from lamella.registry.hosts import RegistrySettings, Repository, is_loopback, is_private, login_hint
 from lamella.transport.client import Client, Response
 
-__all__ = ["Authorizer", "Challenge", "login_hint", "parse_challenges", "wanted_scope"]
+__all__ = ["Authorizer", "Challenge", "parse_challenges", "wanted_scope"]
 
 _TOKEN_LIMIT = 64 * 1024
 _SHORTEST = 60.0
@@ -137,8 +138,8 @@ class Authorizer:
             self._tokens[repository.host, scope] = token
 
     def _refused(self, repository: Repository, refusal: Response) -> AuthError:
-        said = refusal.failure(f"the stored credentials of {repository.registry} are refused", kind=AuthError)
-        return AuthError(said.message, hint=login_hint(repository))
+        what = f"the stored credentials of {repository.registry} are refused"
+        return AuthError(f"{what}: it answered {refusal.status}{said(refusal)}", hint=login_hint(repository))
 
     def _fetch_token(
         self, repository: Repository, challenge: Challenge, scope: str, credential: Credential | None, what: str
@@ -165,7 +166,7 @@ class Authorizer:
             sent = {"Authorization": credential.basic} if credential is not None else {}
             answer = self._http.request("GET", url, headers=sent, limit=_TOKEN_LIMIT)
         if answer.status in (400, 401, 403):
-            raise answer.failure(what, hint=login_hint(repository), kind=AuthError)
+            raise AuthError(f"{what} was answered {answer.status}{said(answer)}", hint=login_hint(repository))
         if answer.status != 200:
             raise answer.failure(what)
         return self._token_of(answer, what)
@@ -225,11 +226,6 @@ def _resources(scope: str) -> list[tuple[str, list[str]]]:
     """``repository:name`` and actions of each part of a scope; what is no repository's is left out."""
     parts = [part.rpartition(":") for part in scope.split() if part.startswith("repository:") and part.count(":") > 1]
     return [(resource, actions.split(",")) for resource, _, actions in parts]
-
-
-def login_hint(repository: Repository) -> str:
-    """What to do when credentials are missing or refused."""
-    return f"run: docker login {repository.registry}"
 
 
 def _header(response: Response) -> str:

@@ -10,7 +10,7 @@ from lamella.registry.answers import failure
 from lamella.registry.auth import Authorizer
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository
-from lamella.transport.client import Budget, Client, Response
+from lamella.transport.client import Budget, Client, RefusedError, Response
 from lamella.transport.download import download
 from lamella.transport.retry import RETRIED_STATUS, retry_after
 
@@ -50,9 +50,12 @@ class Exchange:
         whole = url if "://" in url else repository.url(url)
         for left in range(_CHALLENGES, -1, -1):
             sent = self.headers(repository, scope, whole)
-            answer = self.http.request(
-                method, whole, headers={**(headers or {}), **sent}, body=body, limit=limit, repeat=repeat
-            )
+            try:
+                answer = self.http.request(
+                    method, whole, headers={**(headers or {}), **sent}, body=body, limit=limit, repeat=repeat
+                )
+            except RefusedError as error:
+                raise self.failure(error.answer, what, repository) from error
             if answer.status != 401 or not left:
                 return answer
             self.auth.answer(repository, scope, answer, sent, what=what)

@@ -11,7 +11,15 @@ from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError
 from lamella.oci.reference import Reference
 
-__all__ = ["DEFAULT_REGISTRY", "RegistrySettings", "Repository", "credential_host", "is_loopback", "is_private"]
+__all__ = [
+    "DEFAULT_REGISTRY",
+    "RegistrySettings",
+    "Repository",
+    "credential_host",
+    "is_loopback",
+    "is_private",
+    "login_hint",
+]
 
 DEFAULT_REGISTRY = "docker.io"
 """What a short name means, as everywhere in the field."""
@@ -105,6 +113,11 @@ def credential_host(key: str) -> str:
     """The registry that an entry of Docker's config file is for: a host, or a URL of older versions."""
     host = urlsplit(key).netloc if "://" in key else key.split("/", 1)[0]
     return _ALIASES.get(host, host)
+
+
+def login_hint(repository: Repository) -> str:
+    """What to do when credentials are missing or refused."""
+    return f"run: docker login {repository.registry}"
 
 
 def _bare(host: str) -> str:

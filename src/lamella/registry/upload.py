@@ -96,10 +96,13 @@ class _Part:
 
 
 def open_session(exchange: Exchange, repository: Repository, *, scope: str, query: str = "") -> Response:
-    """Begins an upload; any answer. A session that nobody uses is forgotten by the registry."""
+    """Begins an upload; any answer. A session that nobody uses is forgotten by the registry.
+
+    A mount (``query``) is tried once: where it fails, sending the blob is sooner done than waiting.
+    """
     what = f"pushing to {repository.name}"
     path = f"blobs/uploads/{f'?{query}' if query else ''}"
-    return exchange.request("POST", repository, path, scope=scope, what=what, body=b"", repeat=True)
+    return exchange.request("POST", repository, path, scope=scope, what=what, body=b"", repeat=not query)
 
 
 def upload_place(answer: Response, repository: Repository) -> str:

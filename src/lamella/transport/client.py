@@ -23,7 +23,7 @@ from lamella.transport.settings import HttpSettings, proxy_for
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["Body", "Budget", "Client", "FinalError", "Opened", "Readable", "Response"]
+__all__ = ["Body", "Budget", "Client", "FinalError", "Opened", "Readable", "RefusedError", "Response"]
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -117,6 +117,14 @@ class FinalError(RegistryError):
     """A failure that another try does not cure."""
 
 
+class RefusedError(RegistryError):
+    """A server answered with a failure of its own until the tries were used up; ``answer`` is the last one."""
+
+    def __init__(self, what: str, answer: Response) -> None:
+        super().__init__(answer.failure(what).message)
+        self.answer = answer
+
+
 class Client:
     """HTTP for everybody. Thread-safe. Connections are kept until :meth:`close`."""
 
@@ -163,7 +171,7 @@ class Client:
                 with self.open(method, url, headers=headers, body=body) as opened:
                     if opened.status not in RETRIED_STATUS:
                         return Response(opened.status, opened.headers, opened.read(limit, budget), opened.url)
-                    failure: LamellaError = opened.response().failure(f"{method} {redact_url(url)}")
+                    failure: RegistryError = RefusedError(f"{method} {redact_url(url)}", opened.response())
                     wait = retry_after(opened.headers, self.policy.longest_retry_after)
             except RegistryError as error:
                 failure, wait = error, None
