@@ -19,7 +19,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 demo_components=(bwrap=bubblewrap mmdebstrap=mmdebstrap newuidmap=uidmap git=git update-ca-certificates=ca-certificates)
 test_components=(strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs curl=curl ip=iproute2 openssl=openssl
   skopeo=skopeo umoci=umoci runc=runc iptables=iptables dockerd=docker.io docker-registry=docker-registry
-  tini-static=tini slirp4netns=slirp4netns qemu-aarch64-static=qemu-user-static)
+  tini-static=tini slirp4netns=slirp4netns qemu-aarch64-static=qemu-user-static busybox=busybox-static)
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 
