@@ -28,7 +28,8 @@ Query = Mapping[str, list[str]]
 @dataclass(slots=True)
 class Options:
     """What a registry offers. ``page`` is the most that a list gives at once, 0 for all; ``quota`` are bytes of blobs,
-    0 for no end; ``least_chunk`` is what ``OCI-Chunk-Min-Length`` says.
+    0 for no end; ``least_chunk`` is what ``OCI-Chunk-Min-Length`` says. Without ``whole_manifests`` it takes manifests
+    that name what is missing, as many registries do.
     """
 
     referrers: bool = True
@@ -39,6 +40,7 @@ class Options:
     page: int = 0
     quota: int = 0
     least_chunk: int = 0
+    whole_manifests: bool = True
 
 
 class Api:
@@ -183,7 +185,7 @@ class Api:
         if document.get("mediaType", kind) != kind:
             return refusal(400, "MANIFEST_INVALID", "mediaType is not the Content-Type")
         missing = self._missing(repository, document, kind)
-        if missing:
+        if missing and self._options.whole_manifests:
             return refusal(404, "MANIFEST_BLOB_UNKNOWN", "manifest references a manifest or blob unknown", missing)
         digest = self._content.put_manifest(repository, (kind, seen.body), name)
         headers = {"Location": f"/v2/{repository}/manifests/{digest}", "Docker-Content-Digest": digest}

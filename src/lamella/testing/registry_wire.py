@@ -97,6 +97,11 @@ class Faults:
         with self._lock:
             self._faults += [(fault, 0) for fault in faults]
 
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        with self._lock:
+            self._faults.clear()
+
     def take(self, method: str, path: str) -> Fault | None:
         """The fault of this request, counted."""
         with self._lock:

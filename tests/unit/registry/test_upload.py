@@ -9,8 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamella.errors import AuthError, LamellaError, RegistryError
+from lamella.oci import media
+from lamella.oci.manifest import Manifest, parse_manifest
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository
+from lamella.registry.remote import RemoteRepository
 from lamella.registry.upload import upload_place
 from lamella.testing.registry import Account, Fault, MemoryRegistry, Options
 from lamella.transport.client import Client, Response
@@ -300,3 +303,57 @@ def test_no_credentials_for_a_push_say_so(remote: Remote) -> None:
         with pytest.raises(AuthError, match="answered 401") as caught:
             repository.push_blob(descriptor, open_)
         assert caught.value.hint == f"run: docker login {registry.address}"
+
+
+def push_all(repository: RemoteRepository) -> Manifest:
+    """An image of two layers, in the order of R4."""
+    layers = [blob(noise(1500, seed)) for seed in (1, 2)]
+    config = blob(b"{}", media.IMAGE_CONFIG)
+    for descriptor, open_ in (*layers, config):
+        repository.push_blob(descriptor, open_)
+    manifest = Manifest(config[0], tuple(descriptor for descriptor, _ in layers))
+    repository.push_manifest(manifest.to_bytes(), manifest.media_type)
+    assert repository.missing((config[0], *manifest.layers)) == ()
+    repository.tag(manifest.to_bytes(), manifest.media_type, ["1", "2"])
+    return manifest
+
+
+@pytest.mark.parametrize("kind", ["refused", "lost"])
+def test_a_push_that_ends_at_any_request_leaves_no_broken_tag_and_can_be_repeated(http: Client, kind: str) -> None:
+    with MemoryRegistry() as registry:
+        push_all(Remote(http)(registry, "a", whole=1000, chunk=600))
+        requests = len(registry.requests)
+    assert requests > 15
+    for number in range(requests):
+        options = Options(whole_manifests=False)  # as registries that let a tag point at anything
+        with MemoryRegistry(options=options) as registry:
+            dead = Fault(".", times=0, after=number, status=403 if kind == "refused" else 0, lost=kind == "lost")
+            registry.script(dead)
+            with pytest.raises(LamellaError):
+                push_all(Remote(http)(registry, "a", whole=1000, chunk=600))
+            before = dict(registry.blobs)
+            for (_, name), (_, data) in registry.manifests.items():
+                manifest = parse_manifest(data)
+                assert all(e.digest in before for e in (manifest.config, *manifest.layers)), name
+            registry.faults.clear()
+            remote = Remote(http)
+            manifest = push_all(remote(registry, "a", whole=1000, chunk=600))
+            assert registry.manifests["a", "1"] == registry.manifests["a", "2"] == (
+                manifest.media_type, manifest.to_bytes(),
+            )  # fmt: skip
+            again = {moved.digest for moved in remote.transfers if moved.action == "sent"}
+            assert not again & before.keys(), "what was finished is not sent again"
+
+
+def test_a_blob_that_only_head_knows_is_found_after_the_push(registry: MemoryRegistry, remote: Remote) -> None:
+    """A registry's garbage collection took the bytes (distribution 3743); HEAD still answers from a cache."""
+    data = noise(100)
+    descriptor, open_ = blob(data)
+    repository = remote(registry, "a")
+    repository.push_blob(descriptor, open_)
+    registry.script(Fault("/blobs/sha256", method="GET", status=404))
+    repository = remote(registry, "a")
+    assert repository.push_blob(descriptor, open_) == "present"
+    assert repository.missing([descriptor]) == (descriptor,)
+    assert repository.push_blob(descriptor, open_, again=True) == "sent"
+    assert repository.missing([descriptor]) == ()
