@@ -1,4 +1,4 @@
-"""The cache repository of a session: what it reads, what it writes, and layers brought here when they are wanted."""
+"""The cache repositories of a session: which they are, and layers brought here when they are wanted."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 from lamella.cache.domains import Place, Places, domain_of, parse_place, places_of
 from lamella.cache.lookup import CacheLookup
 from lamella.cache.repository import CacheRepository
-from lamella.errors import AuthError, ConfigError, RegistryError
+from lamella.errors import RegistryError
 from lamella.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from lamella.api.options import SessionOptions, Warn
-    from lamella.api.session import Session
-    from lamella.build.options import BuildReport
-    from lamella.build.selection import Selection
-    from lamella.cache.push import PushReport
     from lamella.graph.protocols import Clock
     from lamella.images.stored import StoredImage
-    from lamella.oci.manifest import Descriptor
     from lamella.project.projectfile import ProjectFile
     from lamella.registry.remote import RemoteRepository
     from lamella.store.store import Store
 
-__all__ = ["CacheContext", "bring_image", "cache_places", "check_writer", "make_lookup", "push_records"]
+__all__ = ["CacheContext", "bring_image", "cache_places", "make_lookup"]
 
 _TRIES, _FIRST_WAIT, _DEADLINE = 3, 0.3, 60.0
 _CONNECT = 4.0
@@ -129,67 +124,3 @@ def bring_image(session: CacheContext, image: StoredImage) -> None:
     lost = _chain(session, ()).blobs([(layer.diff_id, layer.descriptor.digest) for layer in absent])
     if lost:
         raise RegistryError(f"{what} are not here, and {len(lost)} cannot be had", hint="build again: lamella build")
-
-
-def push_records(session: Session, selection: Selection, report: BuildReport) -> PushReport | None:
-    """Pushes the records of a selection with their bytes after a build.
-
-    None, and a line that says so, when there are no credentials to write with. Raises ConfigError without a
-    repository, AuthError for credentials that are refused, RegistryError, IntegrityError.
-    """
-    from lamella.api.network import registry_client, stored_credentials
-    from lamella.cache.push import Candidate, RecordPusher
-
-    place = _writer(session)
-    made = {row.key for row in report.vertices if row.outcome == "built"}
-    candidates = [
-        Candidate(vertex.record, vertex.executes, vertex.key in made)
-        for vertex in session.plan(selection).vertices
-        if vertex.record is not None
-    ]
-    remote = registry_client(session.options).repository(place.repository)
-    readers = session.cache.readers if session.cache is not None else ()
-    own = session.project.repository
-    pusher = RecordPusher(
-        session.store,
-        place,
-        remote,
-        readers,
-        layer_blob=lambda diff_id: _blob(session, diff_id),
-        mount_from=(own.value,) if own is not None and isinstance(own.value, str) else (),
-    )
-    try:
-        with session.store.lease("push"):
-            return pusher.push(candidates)
-    except AuthError:
-        if stored_credentials(session.options)(place.repository.registry) is not None:
-            raise
-    where = place.repository.registry or str(place)
-    session.warn(f"no credentials for {where}: records are read anonymously, and none are written")
-    return None
-
-
-def check_writer(session: Session) -> None:
-    """Raises ConfigError when records shall be pushed and there is no place for them."""
-    _writer(session)
-
-
-def _writer(session: Session) -> Place:
-    writer = cache_places(session.project, session.options).writer
-    if session.options.offline:
-        raise ConfigError("--offline and pushing records exclude each other")
-    if writer is None:
-        raise ConfigError(
-            "there is no repository to push records to",
-            hint="set repository in [project] or [cache], or name one: --cache-to registry.example/acme/shop-cache",
-        )
-    return writer
-
-
-def _blob(session: Session, diff_id: str) -> Descriptor | None:
-    """The form of a layer that images use, brought here first; None when it cannot be had."""
-    from lamella.images.variants import layer_variant
-
-    if not session.store.variants.of(diff_id) and not (session.cache and session.cache.layer(diff_id)):
-        return None
-    return layer_variant(session.store, diff_id)

@@ -39,7 +39,7 @@ def wants_push(session: Session, flags: Mapping[str, Any]) -> bool:
     """Whether records are to be pushed; raises ConfigError before anything is built when there is no place for them."""
     if not (flags["push_records"] or flags["cache_to"]):
         return False
-    from lamella.api.cache import check_writer
+    from lamella.api.cache_push import check_writer
 
     check_writer(session)
     return True
@@ -47,7 +47,7 @@ def wants_push(session: Session, flags: Mapping[str, Any]) -> bool:
 
 def push_after_build(session: Session, selection: Selection, report: BuildReport) -> dict[str, Any] | None:
     """Pushes the records of a build and says so; what a report says of it, None when nothing could be written."""
-    from lamella.api.cache import push_records
+    from lamella.api.cache_push import push_records
     from lamella.cli.messages import format_size
 
     pushed = push_records(session, selection, report)
