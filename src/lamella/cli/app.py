@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("lamella.cli.plan", "Say what a build would do, and why, without doing it"),
     "explain": ("lamella.cli.explain", "Which inputs make a layer's key, and what changed"),
     "build": ("lamella.cli.build", "Build images"),
+    "publish": ("lamella.cli.publish", "Build what is missing, push it, move tags"),
+    "promote": ("lamella.cli.promote", "Give published images further tags, without building"),
     "run": ("lamella.cli.run_image", "Start an image"),
     "shell": ("lamella.cli.shell", "Open a shell where a layer's step runs"),
     "export": ("lamella.cli.export", "Copy a layer's product out"),
@@ -26,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "registry": ("lamella.cli.registry", "List what a repository holds, in tags and bytes"),
     "images": ("lamella.cli.images", "List or remove images of the local store"),
     "cache": ("lamella.cli.cache", "Look after the local store"),
+    "eject": ("lamella.cli.eject", "Write Dockerfile, bake, compose, Makefile or script that work without Lamella"),
     "completion": ("lamella.cli.completion", "Print a shell's completion script"),
 }
 """Name → (module with a click command called ``command``, one line of help)."""
