@@ -204,6 +204,15 @@ class CacheLookup:
                 diff_id
             )
 
+    def layers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """Brings several layers, some at a time; those that cannot be had."""
+        wanted = tuple(dict.fromkeys(diff_ids))
+        if not wanted:
+            return ()
+        with ThreadPoolExecutor(min(_LARGE_PARALLEL, len(wanted))) as pool:
+            brought = list(pool.map(self.layer, wanted))
+        return tuple(diff_id for diff_id, done in zip(wanted, brought, strict=True) if not done)
+
     def blobs(self, wanted: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         """Brings the very blobs of some layers, (diff_id, digest), some at a time; the digests that cannot be had."""
         absent = [one for one in dict.fromkeys(wanted) if not self._store.blobs.has(one[1])]

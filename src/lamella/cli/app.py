@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rebase": ("lamella.cli.rebase", "Put images on their bases as those are now"),
     "retain": ("lamella.cli.retain", "Delete old tags of a registry by rule; a plan unless --apply"),
     "registry": ("lamella.cli.registry", "List what a repository holds, in tags and bytes"),
+    "pull": ("lamella.cli.pull", "Bring layers from the cache repository"),
     "images": ("lamella.cli.images", "List or remove images of the local store"),
     "cache": ("lamella.cli.cache", "Look after the local store"),
     "eject": ("lamella.cli.eject", "Write Dockerfile, bake, compose, Makefile or script that work without Lamella"),
