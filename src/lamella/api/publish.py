@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamella.images.push import Pusher
     from lamella.images.release import ReleaseFacts
     from lamella.planning.lowering import ImagePlan
+    from lamella.project.cells import ImageCell
     from lamella.registry.client import RegistryClient
     from lamella.registry.remote import RemoteRepository
 
@@ -53,7 +54,9 @@ class PublishOptions:
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What happened. ``release`` is the release record, ``written`` the files that hold it."""
+    """What happened. ``release`` is the release record, ``written`` the files that hold it, ``cells`` are its
+    subject.
+    """
 
     outcome: PublishOutcome
     release: dict[str, Any]
@@ -61,6 +64,7 @@ class PublishReport:
     seconds: float
     written: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
+    cells: tuple[ImageCell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def publish(session: Session, selection: Selection, options: PublishOptions, sin
     written = () if options.dry_run else work.write(release, outcome)
     if not options.dry_run and not work.agenda.promote and outcome.is_complete:
         _keep(session, selection, options, outcome, release, rows, work.holds_until)
-    return PublishReport(outcome, release, rows, seconds, written, tuple(work.notes))
+    return PublishReport(outcome, release, rows, seconds, written, tuple(work.notes), work.agenda.selected)
 
 
 def find_published(session: Session, selection: Selection, options: PublishOptions) -> Standstill | None:
@@ -150,6 +154,7 @@ def _arguments(selection: Selection, options: PublishOptions) -> dict[str, Any]:
         "created": options.build.created,
         "labels": options.build.labels,
         "strict": options.build.strict,
+        "records": options.build.export_all,
     }
 
 
@@ -266,7 +271,7 @@ class _Work:
         from lamella.build.publish import Composer
         from lamella.images.forms import LayerForms
 
-        self._forms = LayerForms(self.session.store, self.repository)
+        self._forms = LayerForms(self.session.store, self.repository, self.session.parts.restorer)
         return Composer(
             self.session.parts,
             self.options.build,

@@ -41,7 +41,7 @@ def push_built(
     def on_progress(done: int, total: int) -> None:
         sink.emit(VertexProgress("push", "push", clock.monotonic(), done, total, "pushed"))
 
-    forms = LayerForms(session.store, lambda name: client.repository(parse_reference(name)))
+    forms = LayerForms(session.store, lambda name: client.repository(parse_reference(name)), session.parts.restorer)
     with session.store.lease("push"):
         images = tuple(read_image(session.store, image.manifest, image.names) for image in report.images)
         for image in images:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamella.api.publish import PublishOptions, PublishReport, Standstill, find_published, publish
-from lamella.build.options import BuildOptions
+from lamella.build.options import BuildOptions, BuildReport
+from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
+from lamella.cli.cache_options import cache_from_option, cache_push_options, push_after_build, wants_push
 from lamella.cli.messages import format_seconds, format_size, paint, say
 from lamella.cli.options import (
     engine_from,
@@ -60,6 +62,8 @@ __all__ = ["command"]
     "--compression", type=click.Choice(["gzip", "zstd", "none"]), default=None, help="How layers are compressed."
 )
 @engine_options
+@cache_from_option
+@cache_push_options
 @progress_option()
 @format_option
 def command(
@@ -90,22 +94,15 @@ def command(
     settings = command_settings()
     selection = selection_from(images, profile, only, platforms, every)
     session = project_session(
-        file, build_args, contexts, later=not flags["secrets"], engine=engine_from(flags, settings.environ)
+        file,
+        build_args,
+        contexts,
+        later=not flags["secrets"],
+        engine=engine_from(flags, settings.environ),
+        cache_from=flags["cache_from"],
+        cache_to=flags["cache_to"],
     )
-    build = BuildOptions(
-        refresh=flags["refresh"],
-        strict=flags["strict"],
-        jobs=flags["jobs"] or 0,
-        memory=parse_size(flags["memory"], "--memory"),
-        compressor=flags["compression"] or "",
-        created=settings.created,
-        labels=FrozenMap(pairs(flags["labels"], "--label")),
-        secrets=_secrets(session, flags["secrets"]),
-    )
-    attest = tuple(item for item in flags["attest"] if item != "none") if flags["attest"] else None
-    options = PublishOptions(
-        flags["channel"], attest, flags["unchecked"], flags["dry_run"], _absolute(flags["release_dir"]), build
-    )
+    options = _options(flags, session, created=settings.created)
     still = find_published(session, selection, options)
     if still is not None:
         _show_standstill(still, output_format, quiet=progress == "quiet")
@@ -115,8 +112,28 @@ def command(
     with open_progress(progress, terminal=settings.terminal) as sink:
         report = publish(session, selection, options, sink)
     _show(report, output_format, dry_run=options.dry_run, quiet=progress == "quiet")
+    if options.build.export_all and not options.dry_run:
+        push_after_build(session, Selection(cells=report.cells), BuildReport((), report.rows, report.seconds))
     if report.outcome.error is not None and not options.dry_run:
         raise report.outcome.error
+
+
+def _options(flags: dict[str, Any], session: Session, *, created: str) -> PublishOptions:
+    build = BuildOptions(
+        refresh=flags["refresh"],
+        strict=flags["strict"],
+        jobs=flags["jobs"] or 0,
+        memory=parse_size(flags["memory"], "--memory"),
+        compressor=flags["compression"] or "",
+        export_all=wants_push(session, flags),
+        created=created,
+        labels=FrozenMap(pairs(flags["labels"], "--label")),
+        secrets=_secrets(session, flags["secrets"]),
+    )
+    attest = tuple(item for item in flags["attest"] if item != "none") if flags["attest"] else None
+    return PublishOptions(
+        flags["channel"], attest, flags["unchecked"], flags["dry_run"], _absolute(flags["release_dir"]), build
+    )
 
 
 def _secrets(session: Session, texts: tuple[str, ...]) -> FrozenMap[str, bytes]:

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from lamella.images.variants import find_variant, layer_variant
+from lamella.engines.base import NO_RESTORER, Restorer
+from lamella.errors import AuthError, IntegrityError, LamellaError, RegistryError
+from lamella.images.variants import named_variant
 from lamella.oci.manifest import Descriptor
 from lamella.registry.remote import RemoteRepository
 from lamella.store.store import Store
-from lamella.store.variants import Variant
 
 __all__ = ["LayerForms"]
 
@@ -22,11 +23,14 @@ __all__ = ["LayerForms"]
 class LayerForms:
     """``images.push.BlobSource`` over a store and what it knows of cache repositories. Thread-safe.
 
-    ``repository`` opens one by its name (``registry/path``).
+    ``repository`` opens one by its name (``registry/path``); ``restorer`` brings a layer that must be compressed anew.
     """
 
-    def __init__(self, store: Store, repository: Callable[[str], RemoteRepository]) -> None:
+    def __init__(
+        self, store: Store, repository: Callable[[str], RemoteRepository], restorer: Restorer = NO_RESTORER
+    ) -> None:
         self._store = store
+        self._restorer = restorer
         self._repository = repository
         self._homes: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
@@ -38,12 +42,10 @@ class LayerForms:
         ``home`` is a repository that is known to have the layer as it is here (a base image's). Raises IntegrityError
         when the layer is nowhere.
         """
-        found = find_variant(self._store, diff_id, compressor)
-        elsewhere = _elsewhere(self._store.variants.known(diff_id), found, compressor)
-        blob = found or (elsewhere.descriptor if elsewhere else layer_variant(self._store, diff_id, compressor))
-        homes = (home, elsewhere.elsewhere if elsewhere and elsewhere.descriptor.digest == blob.digest else "")
-        known = self._homes.get(blob.digest, ())
-        self._homes[blob.digest] = tuple(dict.fromkeys((*known, *filter(None, homes))))
+        blob = named_variant(self._store, diff_id, compressor, self._restorer)
+        noted = (variant for variant in self._store.variants.known(diff_id) if variant.descriptor.digest == blob.digest)
+        homes = (*self.homes(blob.digest), home, *(variant.elsewhere for variant in noted))
+        self._homes[blob.digest] = tuple(dict.fromkeys(filter(None, homes)))
         return blob
 
     def homes(self, digest: str) -> tuple[str, ...]:
@@ -56,18 +58,21 @@ class LayerForms:
             mine = self._fetching.setdefault(blob.digest, threading.Lock())
         with mine:
             if not self._store.blobs.has(blob.digest, blob.size):
-                for home in self.homes(blob.digest)[-1:]:
-                    self._repository(home).fetch_blob(blob, self._keep)
+                self._fetch(blob)
         return self._store.blobs.open(blob.digest)
+
+    def _fetch(self, blob: Descriptor) -> None:
+        """From the first place that gives it, those of records before those of bases; raises the last one's error."""
+        failure: LamellaError | None = None
+        for home in reversed(self.homes(blob.digest)):
+            try:
+                self._repository(home).fetch_blob(blob, self._keep)
+            except (RegistryError, AuthError, IntegrityError) as error:
+                failure = error
+            else:
+                return
+        if failure is not None:
+            raise failure
 
     def _keep(self, digest: str, size: int, chunks: Iterator[bytes]) -> None:
         self._store.blobs.put_stream(chunks, digest, size)
-
-
-def _elsewhere(known: tuple[Variant, ...], found: Descriptor | None, compressor: str) -> Variant | None:
-    """The form that a repository has: of the very blob that is here, else of the wanted compressor, gzip first."""
-    there = [variant for variant in known if variant.elsewhere]
-    if found is not None:
-        return next((variant for variant in there if variant.descriptor.digest == found.digest), None)
-    wanted = (compressor,) if compressor else ("gzip", "zstd")
-    return next((variant for name in wanted for variant in there if variant.compressor == name), None)
