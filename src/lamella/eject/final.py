@@ -89,9 +89,9 @@ def _python(work: Work, plan: ImagePlan, name: str) -> list[Instruction]:
     if layer.spec.above is not None:
         return install_above(work, layer)
     venv = layer.detail("venv")
-    owner = layer.found.layer.owner
+    owner = _chown(work, layer.found.layer.owner)
     stage = venv_stage(work, layer)
-    return [Copy((venv,), venv, stage, _linkable(plan, venv, owner), _chown(work, owner))]
+    return [Copy((venv,), venv, stage, _linkable(plan, venv, owner), owner)]
 
 
 def _inline(
@@ -105,9 +105,9 @@ def _inline(
         if file.directory:
             folders.append((target, place.owner))
         else:
-            link = _linkable(plan, target, place.owner)
-            text = file.data.decode()
-            items.append(Inline(text, target, link, _chown(work, place.owner), place.mode or "0644"))
+            owner = _chown(work, place.owner)
+            link = _linkable(plan, target, owner)
+            items.append(Inline(file.data.decode(), target, link, owner, place.mode or "0644"))
     return items, folders
 
 
@@ -123,13 +123,14 @@ def _folder_run(folders: list[tuple[str, str]]) -> list[Instruction]:
 def _add(work: Work, plan: ImagePlan, op: FetchOp, place: PlaceOp) -> Add:
     source = op.sources[0]
     mode = place.mode or f"{op.mode:04o}"
-    link = _linkable(plan, place.target, place.owner)
-    return Add(source.url, source.sha256, place.target, link, _chown(work, place.owner), mode)
+    owner = _chown(work, place.owner)
+    return Add(source.url, source.sha256, place.target, _linkable(plan, place.target, owner), owner, mode)
 
 
 def _copies(work: Work, plan: ImagePlan, product: Product, place: PlaceOp) -> list[Instruction]:
     """COPY of a product's parts; files of one folder together."""
-    owner, link = _chown(work, place.owner), _linkable(plan, place.target, place.owner)
+    owner = _chown(work, place.owner)
+    link = _linkable(plan, place.target, owner)
     items: list[Instruction] = []
     loose: dict[tuple[int, str], list[str]] = {}
     modes: list[str] = []
@@ -169,15 +170,13 @@ def _chown(work: Work, owner: str) -> str:
 
 
 def _linkable(plan: ImagePlan, target: str, owner: str) -> bool:
-    """Whether COPY --link gives what COPY would.
+    """Whether COPY --link gives what COPY would; ``owner`` as :func:`_chown` writes it.
 
     A linked copy brings the directories above its target, owned like its files and of mode 0755, and follows no
     symlink of the base: so only for root's files, below directories that are root's and plain.
     """
     path = target.strip("/")
-    if owner not in ("", "0", "0:0", "root", "root:root") and "/" in path:
-        return False
-    if owner and not owner.replace(":", "").isdigit() and owner not in ("root", "root:root"):
+    if owner and ("/" in path or not owner.replace(":", "").isdigit()):
         return False
     if path.split("/")[0] in _LINKS or path.startswith(_LINKS_IN_VAR) or path.startswith("home/"):
         return False

@@ -167,7 +167,7 @@ def _synced(work: Work, layer: PythonLayer, lock: str, mounts: tuple[Mount, ...]
     sources = _folder_patterns(work, layer)
     if sources:
         for patterns in sources:
-            items += _source_copies(work, patterns)
+            items += _source_copies(work, patterns, there=manifests)
         items.append(Run((tuple(words),), mounts))
     return items
 
@@ -256,8 +256,9 @@ def _folder_patterns(work: Work, layer: PythonLayer) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(found))
 
 
-def _source_copies(work: Work, patterns: tuple[str, ...]) -> list[Instruction]:
-    found = work.context.cover(patterns)
+def _source_copies(work: Work, patterns: tuple[str, ...], there: tuple[str, ...] = ()) -> list[Instruction]:
+    """COPY of a package's sources, without files that are ``there`` already."""
+    found = [item for item in work.context.cover(patterns) if item.path not in there]
     folders: list[Instruction] = [
         Copy((item.path,), "./" if item.path == "." else f"{item.path}/") for item in found if item.folder
     ]

@@ -123,7 +123,7 @@ def _chosen_by(stage: Stage, number: int) -> bool:
 def _stage_name(text: str) -> str:
     """A name as stages may have it (BuildKit: ``[a-z][a-z0-9-_.]*``)."""
     name = re.sub(r"[^a-z0-9_.-]", "-", text.lower()).lstrip("-_.0123456789")
-    return f"{name}-stage" if name in ("", "scratch") else name
+    return f"{name}-stage".lstrip("-") if name in ("", "scratch", "context") else name
 
 
 def _free(name: str, used: set[str]) -> str:
