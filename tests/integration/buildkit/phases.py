@@ -26,12 +26,18 @@ SECRET = "hunter2"  # harmless
 
 @dataclass(frozen=True, slots=True)
 class RealBuilder:
-    """A builder of buildx: the plugin, its environment, and what the daemon can do."""
+    """A builder of buildx: the plugin, its environment, what the daemon can do, and the network with a way out."""
 
     buildx: str
     env: Mapping[str, str]
     name: str
     level: Level
+    network: str = "host"
+
+    @property
+    def open(self) -> LowerOptions:
+        """For phases with steps that have the network."""
+        return LowerOptions(network=self.network, allow_network=True)
 
 
 @dataclass(frozen=True, slots=True)

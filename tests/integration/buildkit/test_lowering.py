@@ -21,7 +21,6 @@ from tests.integration.components.presence import require_program
 from tests.integration.components.tools import BuildKit, DockerEngine, run_tool
 from tests.unit.engines.buildkit.sample import AMD64, Sample, command, one_step, two_steps
 
-OPEN = LowerOptions(network="host", allow_network=True)
 CLOSED = LowerOptions()
 
 
@@ -38,7 +37,7 @@ def builder(request: pytest.FixtureRequest, tmp_path: Path) -> RealBuilder:
         for line in run_tool([found.buildx_path, "inspect", "own"], env=env).splitlines()
         if line.startswith("BuildKit version:")
     )
-    return RealBuilder(found.buildx_path, env, "own", level_of(version))
+    return RealBuilder(found.buildx_path, env, "own", level_of(version), network="default")
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +65,7 @@ def with_own_states(sample: Sample, folder: Path) -> Sample:
 
 def test_outputs_come_back_with_owners_modes_and_links(builder: RealBuilder, tmp_path: Path, small_base: Path) -> None:
     sample = with_own_states(two_steps(network="host"), tmp_path)
-    built = run(builder, tmp_path, small_base, sample, OPEN)
+    built = run(builder, tmp_path, small_base, sample, builder.open)
     assert built.code == 0, built.said
     product = built.exports["product", sample.product]
     assert (product["product/bin/app"].data, product["product/bin/app"].uid) == (b"tool\nmain\n", 5)
@@ -82,7 +81,7 @@ def test_a_root_file_system_comes_back_whole_and_without_anything_of_ours(
     builder: RealBuilder, tmp_path: Path, small_base: Path
 ) -> None:
     sample = with_own_states(two_steps(network="host"), tmp_path)
-    built = run(builder, tmp_path, small_base, sample, OPEN)
+    built = run(builder, tmp_path, small_base, sample, builder.open)
     assert built.code == 0, built.said
     tree = built.exports["rootfs", sample.tools]
     tool = tree["opt/tool/run"]
@@ -101,9 +100,9 @@ def test_a_change_of_sources_runs_what_reads_them_with_a_warm_state(
     builder: RealBuilder, tmp_path: Path, small_base: Path
 ) -> None:
     sample = with_own_states(two_steps(network="host"), tmp_path)
-    first = run(builder, tmp_path, small_base, sample, OPEN)
-    again = run(builder, tmp_path, small_base, sample, OPEN, main=b"changed\n")
-    same = run(builder, tmp_path, small_base, sample, OPEN, main=b"changed\n")
+    first = run(builder, tmp_path, small_base, sample, builder.open)
+    again = run(builder, tmp_path, small_base, sample, builder.open, main=b"changed\n")
+    same = run(builder, tmp_path, small_base, sample, builder.open, main=b"changed\n")
     assert (first.code, again.code, same.code) == (0, 0, 0), again.said
     steps = [again.progress.step(key) for key in sample.phase.steps]
     assert [(step.ran, step.cached) for step in steps] == [(False, True), (True, False), (True, False)]
@@ -115,9 +114,9 @@ def test_a_change_of_sources_runs_what_reads_them_with_a_warm_state(
 
 def test_a_forced_step_runs_again_and_no_other(builder: RealBuilder, tmp_path: Path, small_base: Path) -> None:
     sample = with_own_states(two_steps(network="host"), tmp_path)
-    assert run(builder, tmp_path, small_base, sample, OPEN).code == 0
+    assert run(builder, tmp_path, small_base, sample, builder.open).code == 0
     forced = replace(sample.phase, forced=frozenset({sample.product}), nonce="once more")
-    built = run(builder, tmp_path, small_base, replace(sample, phase=forced), OPEN)
+    built = run(builder, tmp_path, small_base, replace(sample, phase=forced), builder.open)
     assert [built.progress.step(key).ran for key in sample.phase.steps] == [False, True, False], (
         "the product is the same, so what reads it has its result already"
     )
@@ -129,7 +128,7 @@ def _links_op(*, network: str) -> ExecOp:
 
 
 def test_a_step_without_the_network_has_none(builder: RealBuilder, tmp_path: Path, small_base: Path) -> None:
-    for network, options in (("none", CLOSED), ("host", OPEN)):
+    for network, options in (("none", CLOSED), ("host", builder.open)):
         sample = one_step(_links_op(network=network))
         built = run(builder, tmp_path, small_base, sample, options)
         assert built.code == 0, built.said
