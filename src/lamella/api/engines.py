@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from lamella.api.local import EngineContext, make_parts
-from lamella.api.sandbox import PROXIES
-from lamella.canonical import FrozenMap, digest_value
 from lamella.engines.base import Engine, SolveOutcome, SolveRequest
-from lamella.engines.buildkit.choice import Connection
-from lamella.engines.buildkit.engine import BuildkitEngine
-from lamella.engines.buildkit.phases import Phases, PhaseSettings
 from lamella.engines.local.solver import LocalEngine
-from lamella.errors import ConfigError, LamellaError, SandboxError
+from lamella.errors import ConfigError, RegistryError, SandboxError
 from lamella.graph.events import EventSink, Message
-from lamella.oci.digest import short_digest
-from lamella.process import base_env
 
 if TYPE_CHECKING:
+    from lamella.engines.buildkit.engine import BuildkitEngine
     from lamella.engines.local.steps import StepMaker
+    from lamella.engines.solving import EngineParts
     from lamella.project.projectfile import ProjectFile
 
 __all__ = ["ENGINES", "ProjectContext", "make_engine"]
@@ -42,24 +37,30 @@ def make_engine(session: ProjectContext) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"there is no engine {name!r}", hint=f"engines are {', '.join(ENGINES)}")
     parts, steps = make_parts(session)
-    if name == "local":
-        return LocalEngine(parts)
-    buildkit = BuildkitEngine(parts, _phases(session, steps))
-    return buildkit if name == "buildkit" else _AutoEngine(LocalEngine(parts), buildkit, session)
+    if name == "buildkit":
+        return _buildkit(session, parts, steps)
+    return LocalEngine(parts) if name == "local" else _AutoEngine(session, parts, steps)
 
 
-def _phases(session: ProjectContext, steps: StepMaker) -> Phases:
+def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker) -> BuildkitEngine:
+    from lamella.api.sandbox import PROXIES
+    from lamella.canonical import FrozenMap, digest_value
+    from lamella.engines.buildkit.choice import Connection
+    from lamella.engines.buildkit.engine import BuildkitEngine
+    from lamella.engines.buildkit.phases import Phases, PhaseSettings
+    from lamella.oci.digest import short_digest
+    from lamella.process import base_env
+
     options = session.options
-    place = short_digest(digest_value({"root": str(session.root)}))
     settings = PhaseSettings(
-        context=f"lamella-{place}",
+        context=f"lamella-{short_digest(digest_value({'root': str(session.root)}))}",
         network=options.engine.network,
         allow_network=options.engine.allow_network,
         ca_bundle=options.ca_bundle,
         proxies=FrozenMap(base_env(options.environ, PROXIES)),
     )
     connection = Connection(options.environ, options.engine.builder, emulate=options.engine.emulate)
-    return Phases(connection, steps, steps.products, settings)
+    return BuildkitEngine(parts, Phases(connection, steps, steps.products, settings))
 
 
 class _AutoEngine:
@@ -67,10 +68,11 @@ class _AutoEngine:
 
     name = "auto"
 
-    def __init__(self, local: LocalEngine, buildkit: BuildkitEngine, session: ProjectContext) -> None:
-        self._local = local
-        self._buildkit = buildkit
+    def __init__(self, session: ProjectContext, parts: EngineParts, steps: StepMaker) -> None:
         self._session = session
+        self._parts = parts
+        self._steps = steps
+        self._local = LocalEngine(parts)
 
     def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
         """See :class:`lamella.engines.base.Engine`. What the first engine made has its record for the second."""
@@ -78,16 +80,13 @@ class _AutoEngine:
             return self._local.solve(request, sink)
         except SandboxError as error:
             why = error
+        text = f"engine buildkit is tried, because the embedded one cannot run these steps: {why.message}"
+        sink.emit(Message(self._session.clock.monotonic(), "info", text))
         try:
-            text = f"engine buildkit, because the embedded one cannot run these steps: {why.message}"
-            sink.emit(Message(self._session.clock.monotonic(), "info", text))
-            return self._buildkit.solve(request, sink)
-        except LamellaError as error:
-            if error.exit_code not in (SandboxError.exit_code, 6):
-                raise
-            raise SandboxError(
-                why.message, hint=why.hint, details=(*why.details, f"and no builder: {error.message}")
-            ) from error
+            return _buildkit(self._session, self._parts, self._steps).solve(request, sink)
+        except (SandboxError, RegistryError) as error:
+            details = (*why.details, f"and on a builder: {error.message}")
+            raise SandboxError(why.message, hint=why.hint, details=details) from error
 
     def close(self) -> None:
         """Ends helpers."""

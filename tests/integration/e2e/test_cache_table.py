@@ -1,4 +1,8 @@
-"""Scenario x Modification x Expectation on the real engine: plan, build and image agree (CONVENTIONS 21)."""
+"""Scenario x Modification x Expectation on both real engines: plan, build and image agree (CONVENTIONS 21).
+
+The embedded engine compiles with the host's Rust. A builder has none, so there the toolchain is a Debian with cargo, and
+the base is of the same suite.
+"""
 
 # ruff: noqa: E501  rows of a table read better on one line
 from __future__ import annotations
@@ -6,13 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests.integration.components.presence import require_program
 from tests.integration.e2e.conftest import Cli, write_tree
+from tests.integration.e2e.engines import engine_environment
 
 TOML = """
 [project]
@@ -26,7 +31,7 @@ word = "hello"
 bootstrap = "debian/bookworm"
 users = [{ name = "app", uid = 10001, gid = 10001 }]
 
-[layer.host]
+[layer.rust]
 host = true
 
 [layer.setup]
@@ -35,7 +40,7 @@ inputs = ["setup/**"]
 env = { WORD = "{args.word}" }
 
 [layer.app]
-on = "host"
+on = "rust"
 to = "/app/tool"
 cargo = { dir = "crate", bin = "tool" }
 
@@ -48,6 +53,12 @@ layers = ["base", "setup", "app", "files"]
 user = "app"
 entrypoint = ["/app/tool"]
 """
+
+ON_BUILDER = (
+    ('bootstrap = "debian/bookworm"', 'bootstrap = "debian/trixie"'),
+    ("[layer.rust]\nhost = true", '[layer.rust]\nbootstrap = "debian/trixie"\napt = ["cargo", "gcc", "libc6-dev"]'),
+)
+"""What the project says otherwise where a builder runs its steps."""
 
 LISTER = """
 use std::{env, fs, path::Path};
@@ -187,13 +198,21 @@ ROWS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def built_project(shared_store: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Cli, Path]:
-    """The scenario, built once per test process."""
-    require_program("cargo", "rustup")
-    cli = Cli(shared_store)
+@pytest.fixture(scope="module", params=["local", "docker28"])
+def built_project(
+    shared_store: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str, request: pytest.FixtureRequest
+) -> tuple[Cli, Path]:
+    """The scenario, built once per engine and test process."""
+    text = TOML.replace("NAME", f"{worker_id}-{request.param}")
+    if request.param == "local":
+        require_program("cargo", "rustup")
+    else:
+        for before, after in ON_BUILDER:
+            text = text.replace(before, after)
+    env = engine_environment(request.param, request.getfixturevalue, tmp_path_factory.mktemp("client"))
+    cli = replace(Cli(shared_store), env=env)
     folder = tmp_path_factory.mktemp("table")
-    write_tree(folder, {**FILES, "lamella.toml": TOML.replace("NAME", worker_id)})
+    write_tree(folder, {**FILES, "lamella.toml": text})
     cli.build(folder)
     return cli, folder
 

@@ -38,6 +38,12 @@ class Bases:
         self._store = store
         self._context = context
 
+    @property
+    def name(self) -> str:
+        """Names the archives that are in the context."""
+        places = [ref.value for ref in self.refs.values() if ref.kind == "tar"]
+        return short_digest(digest_value(sorted([*places, *self.added.values()])))
+
     def add(self, top: str, made_here: Callable[[str], bool]) -> None:
         """The chain up to ``top``: from the nearest vertex down that is a base, with layers on top of it."""
         definition = self._solving.request.definition

@@ -101,11 +101,11 @@ class Buildx:
         return parse_inspect(out)
 
 
-def find_buildx(environ: Mapping[str, str]) -> Buildx:
-    """The program, as a plugin of docker or a program of its own. Raises SandboxError (8) when there is none."""
+def find_buildx(environ: Mapping[str, str], folders: tuple[str, ...] = _PLUGIN_FOLDERS) -> Buildx:
+    """The program, as a plugin of docker (the user's, or in ``folders``) or by itself. Raises SandboxError (8)."""
     env = FrozenMap({**base_env(environ, _KEPT), **_QUIET})
     config = environ.get("DOCKER_CONFIG") or f"{environ.get('HOME', '')}/.docker"
-    for folder in (f"{config}/cli-plugins", *_PLUGIN_FOLDERS):
+    for folder in (f"{config}/cli-plugins", *folders):
         plugin = Path(folder) / _PLUGIN
         if plugin.is_file():
             return Buildx(str(plugin), env)

@@ -122,12 +122,14 @@ class Context:
                 out.write(data)
         self.settle(place, digest)
 
-    def finish(self) -> None:
-        """Directories that grew while it was filled get one constant mode and time."""
+    def finish(self, folder: Path) -> None:
+        """Directories that grew while it was filled get one constant mode and time, and all of it its real name."""
         for path in (self._folder, *(self._folder / name for name in ("inputs", "bases"))):
             if path.is_dir():
                 path.chmod(0o755)
                 os.utime(path, ns=(stable_time(""), stable_time("")))
+        self._folder.rename(folder)
+        self._folder = folder
 
 
 def _settle(target: Path) -> None:

@@ -39,8 +39,8 @@ _FILE_SECRET = 64 << 10
 class PhaseSettings:
     """What the user configured; none of it is in a key.
 
-    ``context`` names the folder that is sent: a builder keeps one copy per name, so it is the project's own. The rest
-    is as in ``LowerOptions``.
+    ``context`` begins the name of the folder that is sent: a builder keeps one copy per name and drops from it what a
+    call does not read, so it is the project's own, and each set of bases has one. The rest is as in ``LowerOptions``.
     """
 
     context: str
@@ -132,7 +132,7 @@ class _Call:
     def _lowered(self, folder: Path) -> Lowered:
         """Fills the context folder and lowers the phase."""
         settings, chosen = self._settings, self._chosen
-        context = Context(self._solving.parts.store, self._products, folder / settings.context)
+        context = Context(self._solving.parts.store, self._products, folder / "context")
         bases = Bases(self._solving, self._solving.parts.store, context)
         inputs: dict[str, str] = {}
         for key in chosen.steps:
@@ -144,10 +144,11 @@ class _Call:
                 product = vertex.inputs[mount.input].vertex if isinstance(mount, BindMount) else ""
                 if product and product not in chosen.steps:
                     inputs[product] = context.add_input(work, product)
-        options = self._options(context, folder)
+        name = f"{settings.context}-{bases.name}"
+        options = self._options(context, name, folder)
         lowered = lower(self._phase(bases, inputs), self._connected.level, options)
         context.add_files(lowered.files)
-        context.finish()
+        context.finish(folder / name)
         return lowered
 
     def _phase(self, bases: Bases, inputs: dict[str, str]) -> Phase:
@@ -170,7 +171,7 @@ class _Call:
             nonce=self._nonce if forced else "",
         )
 
-    def _options(self, context: Context, folder: Path) -> LowerOptions:
+    def _options(self, context: Context, name: str, folder: Path) -> LowerOptions:
         settings = self._settings
         if settings.ca_bundle is not None:
             context.add_files({_BUNDLE: _read_bundle(settings.ca_bundle)})
@@ -181,7 +182,7 @@ class _Call:
             proxies=settings.proxies,
             step_env=settings.step_env,
             ca_bundle=_BUNDLE if settings.ca_bundle is not None else "",
-            context=settings.context,
+            context=name,
             exports=_EXPORTS,
             secret_files=self._secret_files(folder),
         )
@@ -235,9 +236,11 @@ class _Call:
             if there is not None:
                 solving.done(key, there)
                 return _same(there.result, made.result)
+        elif _same(known, made.result):  # it ran again for its bytes: its record stays as it is
+            return True
         outcome = solving.finish(work, made, observer.seconds(key))
         solving.done(key, outcome)
-        if known is not None and not _same(known, outcome.result):
+        if known is not None:
             raise ResultChangedError
         return True
 
