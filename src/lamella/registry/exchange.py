@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from lamella.errors import LamellaError, RegistryError
+from lamella.errors import HostileInputError, IntegrityError, LamellaError, RegistryError
 from lamella.oci.digest import check_digest
 from lamella.registry.answers import failure
 from lamella.registry.auth import Authorizer
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository
-from lamella.transport.client import Budget, Client, RefusedError, Response
+from lamella.transport.client import Budget, Client, RefusedError, Response, TooMuchError
 from lamella.transport.download import download
 from lamella.transport.retry import RETRIED_STATUS, retry_after
 
@@ -56,6 +56,8 @@ class Exchange:
                 )
             except RefusedError as error:
                 raise self.failure(error.answer, what, repository) from error
+            except TooMuchError as error:
+                raise HostileInputError(f"{what}: {error.message}") from error
             if answer.status != 401 or not left:
                 return answer
             self.auth.answer(repository, scope, answer, sent, what=what)
@@ -116,4 +118,7 @@ class Exchange:
             self.auth.answer(repository, scope, answer, sent, what=what)
             return None
 
-        return download(self.http, url, headers=headers, size=size, limit=size, on_refusal=refused)
+        try:
+            yield from download(self.http, url, headers=headers, size=size, limit=size, on_refusal=refused)
+        except TooMuchError as error:
+            raise IntegrityError(f"{what}: {error.message}") from error

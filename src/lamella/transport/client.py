@@ -23,7 +23,7 @@ from lamella.transport.settings import HttpSettings, proxy_for
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["Body", "Budget", "Client", "FinalError", "Opened", "Readable", "RefusedError", "Response"]
+__all__ = ["Body", "Budget", "Client", "FinalError", "Opened", "Readable", "RefusedError", "Response", "TooMuchError"]
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -93,7 +93,7 @@ class Opened:
             parts.append(data)
             size += len(data)
             if size > limit:
-                raise FinalError(f"{_host(self.url)} sent more than {limit} bytes where that is the limit")
+                raise TooMuchError(f"{_host(self.url)} sent more than {limit} bytes where that is the limit")
         return b"".join(parts)
 
     def response(self) -> Response:
@@ -115,6 +115,10 @@ class Opened:
 
 class FinalError(RegistryError):
     """A failure that another try does not cure."""
+
+
+class TooMuchError(FinalError):
+    """More bytes came than may come."""
 
 
 class RefusedError(RegistryError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from lamella.errors import LamellaError, RegistryError
-from lamella.transport.client import Budget, Client, FinalError, Opened, Response
+from lamella.errors import IntegrityError, LamellaError, RegistryError
+from lamella.transport.client import Budget, Client, FinalError, Opened, Response, TooMuchError
 from lamella.transport.redaction import redact_url
 from lamella.transport.retry import RETRIED_STATUS, retry_after
 
@@ -39,7 +39,8 @@ def download(
     no size is known. ``headers`` is asked before each request. What the bytes must be is the caller's to check: a
     server may serve others after a restart.
 
-    Raises RegistryError when it does not get on, and what ``on_refusal`` gives.
+    Raises RegistryError when it does not get on, IntegrityError when another length is announced, and what
+    ``on_refusal`` gives.
     """
     run = _Download(client, url, headers, size, limit, on_refusal)
     while not run.complete:
@@ -102,6 +103,11 @@ class _Download:
 
     def _body(self, opened: Opened) -> Iterator[bytes]:
         skip = self._at if opened.status == 200 else 0
+        announced = opened.headers.get("content-length", "")
+        if opened.status == 200 and self._size is not None and announced.isdecimal() and int(announced) != self._size:
+            raise IntegrityError(
+                f"GET {redact_url(self._url)}: {announced} bytes are announced where {self._size} were promised"
+            )
         if opened.status == 206:
             self._check_range(opened)
         for data in opened.chunks():
@@ -112,7 +118,7 @@ class _Download:
                 continue
             self._at += len(fresh)
             if self._at > self._limit:
-                raise FinalError(f"GET {redact_url(self._url)}: more than the {self._limit} bytes that are allowed")
+                raise TooMuchError(f"GET {redact_url(self._url)}: more than the {self._limit} bytes that are allowed")
             yield fresh
         if skip or (self._size is not None and self._at < self._size):
             raise RegistryError(f"GET {redact_url(self._url)}: ended after {self._at} bytes")

@@ -123,7 +123,7 @@ def manifest_body(registry: MemoryRegistry, **changes: object) -> bytes:
         (Fault("/manifests/", body=b'{"schemaVersion":2,"manifests":[],"layers":[]}'), HostileInputError),
         (Fault("/manifests/", headers=(("Content-Type", media.IMAGE_INDEX),)), HostileInputError),
         (Fault("/manifests/", headers=(("Docker-Content-Digest", OTHER),)), IntegrityError),
-        (Fault("/manifests/", body=b"x" * (4 * 1024 * 1024 + 1)), RegistryError),
+        (Fault("/manifests/", body=b"x" * (4 * 1024 * 1024 + 1)), HostileInputError),
         (Fault("/blobs/", body=b"wrong config"), LamellaError),
     ],
     ids=["empty", "deep", "schema1", "both kinds", "content type", "content digest", "too large", "config"],
@@ -135,7 +135,7 @@ def test_a_wrong_answer_is_refused(
     registry.script(replace(fault, times=0))
     with pytest.raises(kind) as caught:
         pull(registry, "a:1").resolve(AMD64)
-    assert caught.value.exit_code in (3, 6, 9)
+    assert caught.value.exit_code in (3, 9)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_a_manifest_of_another_size_than_its_index_says_is_refused(
     ("change", "match"),
     [
         (lambda data: b"X" + data[1:], "has the digest"),
-        (lambda data: data[:-1], "fewer bytes|ended after"),
-        (lambda data: data + b"x", "more than the|longer than"),
+        (lambda data: data[:-1], "bytes are announced where"),
+        (lambda data: data + b"x", "bytes are announced where"),
     ],
     ids=["other bytes", "short", "long"],
 )
@@ -215,7 +215,7 @@ def test_a_layer_with_other_bytes_is_never_kept(
     layer = image.resolve(AMD64).manifest.layers[0]
     assert callable(change)
     registry.blobs[layer.digest] = change(registry.blobs[layer.digest])
-    with pytest.raises((IntegrityError, RegistryError), match=match):
+    with pytest.raises(IntegrityError, match=match):
         image.fetch(layer, sink)
     assert sink.blobs == {}
     assert added.layers[0] == layer

@@ -14,6 +14,7 @@ from lamella.oci.manifest import Manifest, parse_manifest
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository
 from lamella.registry.remote import RemoteRepository
+from lamella.registry.transfer import Stopped
 from lamella.registry.upload import upload_place
 from lamella.testing.registry import Account, Fault, MemoryRegistry, Options
 from lamella.transport.client import Client, Response
@@ -357,3 +358,31 @@ def test_a_blob_that_only_head_knows_is_found_after_the_push(registry: MemoryReg
     assert repository.missing([descriptor]) == (descriptor,)
     assert repository.push_blob(descriptor, open_, again=True) == "sent"
     assert repository.missing([descriptor]) == ()
+
+
+def test_a_registry_that_takes_bytes_too_slowly_is_given_up(registry: MemoryRegistry) -> None:
+    now = [0.0]
+
+    def monotonic() -> float:
+        now[0] += 50
+        return now[0]
+
+    client = Client(timing=Timing(monotonic, lambda _: None))
+    descriptor, open_ = blob(noise(1_000_000))
+    with pytest.raises(RegistryError, match="takes what is sent too slowly") as caught:
+        Remote(client)(registry, "a").push_blob(descriptor, open_)
+    assert caught.value.exit_code == 6
+    client.close()
+
+
+def test_an_upload_that_is_stopped_from_outside_ends_at_its_next_bytes(
+    registry: MemoryRegistry, remote: Remote
+) -> None:
+    descriptor, open_ = blob(noise(1_000_000))
+
+    def stop(count: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        remote(registry, "a").push_blob(descriptor, open_, on_bytes=stop)
+    assert remote(registry, "a").push_blob(descriptor, open_) == "sent"

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import random
+import socket
 
 import pytest
 
-from lamella.errors import AuthError, LamellaError, RegistryError
+from lamella.errors import AuthError, IntegrityError, LamellaError, RegistryError
 from lamella.testing.registry import Fault, MemoryRegistry
 from lamella.transport.client import Client, Response
 from lamella.transport.download import download
-from tests.unit.transport.conftest import FakeTime
+from tests.unit.transport.conftest import FakeTime, answering
 
 DATA = random.Random(1).randbytes(300_000)
 
@@ -63,17 +64,32 @@ def test_a_file_that_became_shorter_is_an_error(server: MemoryRegistry, client: 
         fetched(client, url)
 
 
-def test_more_than_announced_is_an_error_at_once(server: MemoryRegistry, client: Client) -> None:
+@pytest.mark.parametrize("promised", [1000, len(DATA) + 1])
+def test_another_length_than_promised_is_an_error_before_a_byte_is_read(
+    server: MemoryRegistry, client: Client, promised: int
+) -> None:
     url = server.put_file("/f", DATA)
-    with pytest.raises(RegistryError, match="more than the 1000 bytes"):
-        fetched(client, url, 1000)
+    with pytest.raises(IntegrityError, match=f"{len(DATA)} bytes are announced where {promised} were promised"):
+        fetched(client, url, promised)
     assert len(server.requests) == 1
 
 
-def test_less_than_announced_is_an_error(server: MemoryRegistry, client: Client) -> None:
-    url = server.put_file("/f", DATA[:1000])
-    with pytest.raises(RegistryError, match=r"fewer bytes|ended after 1000 bytes"):
-        fetched(client, url)
+def test_more_than_promised_is_an_error_at_once_where_no_length_is_announced(client: Client) -> None:
+    def more(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + DATA)
+
+    with answering(more) as url, pytest.raises(RegistryError, match="more than the 1000 bytes"):
+        fetched(client, url, 1000)
+
+
+def test_less_than_promised_is_an_error_where_no_length_is_announced(client: Client) -> None:
+    def less(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + DATA[:10])
+
+    with answering(less) as url, pytest.raises(RegistryError, match="ended after 10 bytes"):
+        fetched(client, url, 1000)
 
 
 def test_without_a_size_the_limit_holds(server: MemoryRegistry, client: Client) -> None:
