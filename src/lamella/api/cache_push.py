@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamella.api.cache import cache_places
+from lamella.api.cache_states import push_states
 from lamella.api.network import registry_client, stored_credentials
 from lamella.cache.domains import Place
 from lamella.cache.push import Candidate, PushReport, RecordPusher
@@ -21,18 +23,19 @@ __all__ = ["check_writer", "push_records"]
 
 
 def push_records(session: Session, selection: Selection, report: BuildReport) -> PushReport | None:
-    """Pushes the records of a selection with their bytes after a build.
+    """Pushes the records of a selection with their bytes after a build, and the states of its steps.
 
     None, and a line that says so, when there are no credentials to write with. Raises ConfigError without a
     repository, AuthError for credentials that are refused, RegistryError, IntegrityError.
     """
     place = _writer(session)
     made = {row.key for row in report.vertices if row.outcome == "built"}
-    candidates = [
-        Candidate(vertex.record, vertex.executes, vertex.key in made)
-        for vertex in session.plan(selection).vertices
+    plan = session.plan(selection)
+    candidates = {
+        vertex.key: Candidate(vertex.record, vertex.executes, vertex.key in made)
+        for vertex in plan.vertices
         if vertex.record is not None
-    ]
+    }
     remote = registry_client(session.options).repository(place.repository)
     readers = session.cache.readers if session.cache is not None else ()
     own = session.project.repository
@@ -46,7 +49,11 @@ def push_records(session: Session, selection: Selection, report: BuildReport) ->
     )
     try:
         with session.store.lease("push"):
-            return pusher.push(candidates)
+            pushed = pusher.push(tuple(candidates.values()))
+            if session.project.cache.state:
+                states, sent = push_states(session.store, place, remote, plan, made)
+                pushed = replace(pushed, states=states, bytes=pushed.bytes + sent)
+            return pushed
     except AuthError:
         if stored_credentials(session.options)(place.repository.registry) is not None:
             raise

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lamella.api.options import SessionOptions
     from lamella.cache.lookup import CacheLookup
     from lamella.graph.protocols import Clock, Host
+    from lamella.project.projectfile import ProjectFile
     from lamella.sources.worktree import WorkTree
     from lamella.store.store import Store
 
@@ -63,6 +64,10 @@ class EngineContext(Protocol):
     @property
     def root(self) -> Path:
         """The project's folder."""
+
+    @property
+    def project(self) -> ProjectFile:
+        """The project file."""
 
     @property
     def cache(self) -> CacheLookup | None:
@@ -98,7 +103,7 @@ def make_parts(session: EngineContext) -> tuple[EngineParts, StepMaker]:
 
     files = FileExecutor(store, steps.products, writer, fetcher, unpack)
 
-    step_maker, file_maker = _Noting(steps, session), _Noting(files, session)
+    step_maker, file_maker = _Noting(_with_states(steps, session), session), _Noting(files, session)
 
     def choose(vertex: Vertex) -> Maker:
         return step_maker if executes(vertex) or isinstance(vertex.op, ImageOp) else file_maker
@@ -120,6 +125,15 @@ def make_parts(session: EngineContext) -> tuple[EngineParts, StepMaker]:
 
 def _roots(session: EngineContext) -> dict[str, Path]:
     return {"": session.tree.root(), **{name: session.tree.root(name) for name in session.contexts}}
+
+
+def _with_states(steps: StepMaker, session: EngineContext) -> Maker:
+    """The maker of steps, which looks for states that it lacks where the project lets them travel."""
+    if session.cache is None or not session.project.cache.state:
+        return steps
+    from lamella.api.cache_states import StateBringer
+
+    return StateBringer(steps, session.store, session.cache.readers, session.clock)
 
 
 class _Noting:

@@ -19,7 +19,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.store.snapshots import Snapshot
 from lamella.store.store import Store
 
-__all__ = ["SMALL_LIMIT", "compress_small", "decompress_small", "pack_product", "unpack_product"]
+__all__ = ["SMALL_LIMIT", "compress_small", "decompress_small", "expand_small", "pack_product", "unpack_product"]
 
 SMALL_LIMIT = 256 << 20
 """Bytes of a small artefact when it is decompressed; the file set of a million files has about as many."""
@@ -36,16 +36,21 @@ def compress_small(data: bytes) -> bytes:
 
 def decompress_small(data: bytes, digest: str) -> bytes:
     """The artefact of ``digest``; raises HostileInputError for anything else."""
+    plain = expand_small(data)
+    if digest_bytes(plain) != digest:
+        raise HostileInputError(f"what came as artefact {short_digest(digest)} is something else")
+    return plain
+
+
+def expand_small(data: bytes) -> bytes:
+    """What :func:`compress_small` was given; raises HostileInputError."""
     import zstandard
 
     try:
         with zstandard.ZstdDecompressor().stream_reader(data) as stream:
-            plain = stream.read(SMALL_LIMIT)
+            return stream.read(SMALL_LIMIT)
     except zstandard.ZstdError as error:
-        raise HostileInputError(f"artefact {short_digest(digest)} cannot be decompressed: {error}") from error
-    if digest_bytes(plain) != digest:
-        raise HostileInputError(f"what came as artefact {short_digest(digest)} is something else")
-    return plain
+        raise HostileInputError(f"a small artefact cannot be decompressed: {error}") from error
 
 
 def pack_product(snapshot: Snapshot, media_type: str, target: Path) -> Descriptor:

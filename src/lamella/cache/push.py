@@ -60,7 +60,7 @@ class Candidate:
 class PushReport:
     """What became of the candidates, by number; ``bytes`` went over the wire as blobs and manifests.
 
-    ``incomplete`` are names whose bytes are not here.
+    ``incomplete`` are names whose bytes are not here, ``states`` how many went too.
     """
 
     repository: str
@@ -68,6 +68,7 @@ class PushReport:
     present: int = 0
     local: int = 0
     bytes: int = 0
+    states: int = 0
     incomplete: tuple[str, ...] = ()
 
 

@@ -63,6 +63,18 @@ class CacheRepository:
             self._say(f"{self.name}: a record was refused: {error.message}")
         return None
 
+    def manifest(self, tag: str) -> bytes | None:
+        """The bytes of a manifest by its tag; None when there is none or the repository is left out."""
+        if self._closed:
+            return None
+        try:
+            document = self.remote.manifest(tag)
+        except (RegistryError, AuthError) as error:
+            self._close(error)
+            return None
+        self.bytes += len(document.data) if document is not None else 0
+        return document.data if document is not None else None
+
     def has(self, key: str) -> bool:
         """Whether there is something under a key's tag, with one request."""
         try:

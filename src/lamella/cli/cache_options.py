@@ -54,8 +54,9 @@ def push_after_build(session: Session, selection: Selection, report: BuildReport
     if pushed is None:
         return None
     kept = f", {pushed.local} stay on this machine" if pushed.local else ""
+    states = f" and {pushed.states} states" if pushed.states else ""
     say(
-        f"{pushed.pushed} records pushed to {pushed.repository} ({format_size(pushed.bytes)}), "
+        f"{pushed.pushed} records{states} pushed to {pushed.repository} ({format_size(pushed.bytes)}), "
         f"{pushed.present} were there{kept}"
     )
     if pushed.incomplete:
@@ -65,6 +66,7 @@ def push_after_build(session: Session, selection: Selection, report: BuildReport
         "pushed": pushed.pushed,
         "present": pushed.present,
         "local": pushed.local,
+        "states": pushed.states,
         "bytes": pushed.bytes,
         "incomplete": list(pushed.incomplete),
     }

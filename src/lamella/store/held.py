@@ -44,6 +44,13 @@ class States:
         with hold(_lock(context, "state", identity), timeout=timeout, on_wait=on_wait or context.on_wait, what=what):
             yield _directory(context, "states", identity, label)
 
+    def is_empty(self, identity: str) -> bool:
+        """Whether a state is new or has nothing in it; asked without holding it."""
+        try:
+            return not os.listdir(self._context.layout.folder("states") / id_name(identity) / "data")
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+
     def remove(self, identity: str) -> bool:
         """Deletes a state; false when there is none or somebody holds it."""
         return _remove(self._context, "state", id_name(identity))

@@ -9,7 +9,6 @@ from lamella.project.formats import FORMATS
 from lamella.project.schema.grammar import (
     Choice,
     Integer,
-    Later,
     ListOf,
     MapOf,
     Row,
@@ -78,7 +77,7 @@ _CACHE = Table(
             "repository of records",
             shown="the project's with -cache",
         ),
-        flag("state", "states travel too", default=True, later=Later("cache", "travelling states")),
+        flag("state", "states travel too", default=True),
         Row("size", text("size", constant=True), "bound of the local store"),
     ),
     CacheSpec,
