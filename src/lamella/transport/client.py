@@ -332,16 +332,20 @@ class Budget:
 
 
 def _tls_error(url: str, error: Exception) -> RegistryError:
-    reason = getattr(error, "reason", None) or error
+    """What TLS ran into: a certificate and a refused handshake are final, a connection that ended is not."""
     cause = error.args[0] if error.args else error
-    text = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or type(reason).__name__
-    if text in _NO_TLS:
+    reason = getattr(cause, "reason", "") or type(cause).__name__
+    if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+        return RegistryError(f"{_host(url)} cannot be reached (connection lost)", hint="try again")
+    if reason in _NO_TLS:
         return FinalError(
             f"{_host(url)} does not speak TLS",
             hint="a registry with plain HTTP must be named as an insecure one (LAMELLA_INSECURE_REGISTRIES)",
         )
+    if not isinstance(cause, ssl.CertificateError):
+        return FinalError(f"{_host(url)}: no TLS connection can be made ({reason})")
     return FinalError(
-        f"{_host(url)} has no valid TLS certificate ({text})",
+        f"{_host(url)} has no valid TLS certificate ({cause.verify_message})",
         hint="a company's own certificate authority is trusted when LAMELLA_CA_BUNDLE names its PEM file",
     )
 

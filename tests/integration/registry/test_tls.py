@@ -20,6 +20,7 @@ from lamella.testing.registry import MemoryRegistry
 from lamella.transport.client import Client
 from lamella.transport.settings import HttpSettings
 from tests.integration.components.presence import require_program
+from tests.integration.registry.cutting import cutting
 from tests.unit.registry.blobs import blob, noise
 
 
@@ -64,14 +65,34 @@ def test_the_companys_bundle_is_trusted(registry: MemoryRegistry, client: Client
     assert client.request("GET", f"{registry.url}/v2/").body == b"{}"
 
 
-def test_a_push_over_tls(registry: MemoryRegistry, client: Client) -> None:
-    where = Repository("registry.example", "a", registry.url)
+def push(client: Client, url: str, size: int) -> Transfer:
+    """Pushes a blob in pieces; the log's entry."""
+    where = Repository("registry.example", "a", url)
     place = Place(Exchange(client, RegistrySettings(), lambda _: None), where, RepositoryState())
     log: list[Transfer] = []
     target = RemoteRepository(
         place, parse_reference("registry.example/a"), on_transfer=log.append, limits=UploadLimits(500_000, 300_000)
     )
-    descriptor, open_ = blob(noise(1_000_000))
+    descriptor, open_ = blob(noise(size))
     assert target.push_blob(descriptor, open_) == "sent"
     assert target.missing([descriptor]) == ()
-    assert registry.blobs[descriptor.digest] == noise(1_000_000)
+    return log[0]
+
+
+def test_a_push_over_tls(registry: MemoryRegistry, client: Client) -> None:
+    assert push(client, registry.url, 1_000_000).bytes == 1_000_000
+    assert list(registry.blobs.values()) == [noise(1_000_000)]
+
+
+def test_a_push_over_tls_that_is_cut_goes_on(registry: MemoryRegistry, client: Client) -> None:
+    """A TLS connection that ends in the middle is no trouble with a certificate."""
+    with cutting(registry.address, 400_000, 450_000) as cutter:
+        push(client, f"https://{cutter.address}", 2_000_000)
+        assert len(cutter.carried) == 2
+    assert list(registry.blobs.values()) == [noise(2_000_000)]
+
+
+def test_a_certificate_for_another_name_is_refused(registry: MemoryRegistry, client: Client) -> None:
+    with pytest.raises(RegistryError, match=r"no valid TLS certificate .*(mismatch|not valid for)") as caught:
+        client.request("GET", registry.url.replace("127.0.0.1", "localhost"))
+    assert caught.value.exit_code == 6

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import socket
 
 import pytest
@@ -9,7 +10,7 @@ from lamella.testing.registry import Fault, MemoryRegistry
 from lamella.transport.client import Client
 from lamella.transport.retry import RetryPolicy, Timing
 from lamella.transport.settings import HttpSettings
-from tests.unit.transport.conftest import FakeTime
+from tests.unit.transport.conftest import FakeTime, answering
 
 
 def test_an_answer_has_status_headers_and_body(server: MemoryRegistry, client: Client) -> None:
@@ -195,3 +196,19 @@ def test_an_unknown_name_is_not_asked_for_again(
         client.request("GET", "https://registry.invalid/")
     assert caught.value.exit_code == 6
     assert fake_time.slept == []
+
+
+def test_a_refusal_that_comes_while_the_body_is_sent_is_read(client: Client) -> None:
+    """A server that has seen enough answers and hangs up; what it said must not be lost in the broken pipe."""
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nquota")
+
+    size = 30_000_000
+    with (
+        answering(refuse) as url,
+        client.open("PUT", url, headers={"Content-Length": str(size)}, body=io.BytesIO(bytes(size))) as opened,
+    ):
+        assert opened.response().body == b"quota"
+        assert opened.status == 413
