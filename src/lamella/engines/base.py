@@ -6,6 +6,7 @@ emit the same events; vertices that only hold files are made by the executor tha
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,9 +22,9 @@ __all__ = ["NO_RESTORER", "Engine", "Restorer", "SolveOptions", "SolveOutcome", 
 class SolveOptions:
     """How to run. ``force`` are definition keys to run again although they have a record.
 
-    ``jobs`` bounds steps at a time, ``memory`` (bytes, 0: none) all of them together. ``without_states`` gives
-    steps empty states and caches. ``offline`` refuses steps that need the network (6). ``strict`` makes
-    writes into sources, replaced base files and paths with two owners errors.
+    ``jobs`` bounds steps at a time (0: one for each core), ``memory`` (bytes, 0: none) all of them together.
+    ``without_states`` gives steps empty states and caches. ``offline`` refuses steps that need the network (6).
+    ``strict`` makes writes into sources, replaced base files and paths with two owners errors.
     """
 
     jobs: int = 0
@@ -34,6 +35,16 @@ class SolveOptions:
     offline: bool = False
     strict: bool = False
     keep_going: bool = False
+
+    @property
+    def workers(self) -> int:
+        """How many steps may run at a time."""
+        return self.jobs or os.cpu_count() or 1
+
+    @property
+    def step_memory(self) -> int:
+        """Bytes that one step may have, an equal share of ``memory``; 0 is no bound."""
+        return self.memory // self.workers
 
 
 @dataclass(frozen=True, slots=True)

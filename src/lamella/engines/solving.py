@@ -6,7 +6,6 @@ when a vertex that must be made reads them, and what can be had nowhere any more
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 from collections.abc import Callable
@@ -64,7 +63,7 @@ class Solving:
         self.resolver = Resolver(request.definition, parts.tree, parts.host, self.lookup)
         self.results: dict[str, Result] = {}
         self.outcomes: dict[str, VertexOutcome] = {}
-        self.jobs = request.options.jobs or os.cpu_count() or 1
+        self.jobs = request.options.workers
         self._steps = threading.BoundedSemaphore(self.jobs)
         self._force = set(request.options.force)
 

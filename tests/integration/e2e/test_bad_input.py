@@ -119,3 +119,17 @@ def test_a_full_disk_is_exit_5_and_the_next_run_works(tmp_path: Path) -> None:
         assert small.run(project, "cache", "verify").returncode == 0
     finally:
         subprocess.run(["umount", "-l", str(store)], check=False)
+
+
+def test_a_step_that_takes_more_than_its_share_of_the_memory_is_exit_5(cli: Cli, tmp_path: Path) -> None:
+    """``--memory`` is for all steps together: with two at a time each has half. Only that step ends."""
+    require_root()
+    script = "head -c 300000000 /dev/zero | tail > /dev/null"  # tail keeps the last line, and there is but one
+    step = f'\n[layer.big]\nrun = [["sh", "-c", "{script} # {os.getpid()}"]]\n'
+    toml = GOOD.replace('"app"]', '"app", "big"]') + step
+    folder = write_tree(tmp_path, {"lamella.toml": toml, "src/a": "a\n"})
+    done = cli.run(folder, "build", "--memory", "200MB", "--jobs", "2", check=False)
+    assert done.returncode == 5, done.stderr
+    assert "used up the memory that a step may have" in done.stderr
+    assert "hint: raise --memory" in done.stderr
+    assert cli.run(folder, "build", "--memory", "2GB", "--jobs", "2").returncode == 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
+import pytest
+
+from lamella.engines.base import SolveOptions
 from lamella.engines.schedule import run_schedule
 
 GRAPH = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
@@ -63,3 +67,16 @@ def test_keep_going_does_everything_else() -> None:
 def test_nothing_to_do_ends_at_once() -> None:
     """An empty graph is done."""
     assert not run_schedule({}, lambda key: None, workers=4).errors
+
+
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [
+        (SolveOptions(jobs=4), 0),
+        (SolveOptions(jobs=4, memory=1000), 250),
+        (SolveOptions(jobs=1, memory=1000), 1000),
+        (SolveOptions(memory=1 << 30), (1 << 30) // (os.cpu_count() or 1)),
+    ],
+)
+def test_steps_share_the_memory_equally(options: SolveOptions, share: int) -> None:
+    assert options.step_memory == share

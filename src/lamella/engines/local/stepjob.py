@@ -73,7 +73,7 @@ def step_job(
         ca_bundle=bundle,
         ca_target=CA_TARGET,
         masks=tuple(value for _, value in sorted(spec.secrets.items())),
-        memory=settings.memory,
+        memory=spec.memory or settings.memory,
         processes=settings.processes,
         terminal=terminal,
     )

@@ -109,6 +109,7 @@ class StepMaker:
             inputs=FrozenMap(inputs),
             secrets=work.request.secrets,
             fresh_states=work.request.options.without_states,
+            memory=work.request.options.step_memory,
         )
 
     def rootfs(self, work: Work, vertex: str) -> Rootfs:

@@ -82,7 +82,8 @@ class StepSpec:
     """One step. ``key`` is the resolved key, ``name`` the vertex's name for people.
 
     ``inputs`` are by input number, for those that a ``BindMount`` of the op names. ``secrets`` are by id.
-    ``fresh_states`` gives the step empty states and caches, which are thrown away (``--no-cache``).
+    ``fresh_states`` gives the step empty states and caches, which are thrown away (``--no-cache``). ``memory`` are
+    the bytes that it may have, 0 for the runner's setting.
     """
 
     key: str
@@ -93,6 +94,7 @@ class StepSpec:
     inputs: FrozenMap[int, StepInput] = EMPTY_MAP
     secrets: FrozenMap[str, bytes] = field(default=EMPTY_MAP, repr=False)
     fresh_states: bool = False
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
