@@ -156,7 +156,7 @@ class Publication:
         if sign is not None:
             self._sign(there, sign)
         there = {plan: release for plan, release in there.items() if plan not in self._failed}
-        tags = _parallel(lambda plan: self._tag(plan, there), _exact_first(self.plans))
+        tags = self._in_turn(lambda plan: self._tag(plan, there))
         order = {str(plan): number for number, plan in enumerate(self.plans)}
         images = tuple(self._image(plan, there, wanted) for plan in self._cells())
         return PublishOutcome(images, tuple(sorted(tags, key=lambda tag: order[str(tag.plan)])), pusher.freight)
@@ -179,8 +179,7 @@ class Publication:
                 return TagState(plan, "failed", before, before, error.message, error=error)
             return TagState(plan, "moved", document.descriptor.digest, before)
 
-        tags = _parallel(one, _exact_first(self.plans))
-        return PublishOutcome((), tags)
+        return PublishOutcome((), self._in_turn(one))
 
     def preview(self, releases: Iterable[Release], pending: Mapping[CellPlan, str]) -> PublishOutcome:
         """What :meth:`publish` would do; ``pending`` are cells that would have to be built first, and why."""
@@ -214,6 +213,19 @@ class Publication:
     def _digest_before(self, plan: TagPlan) -> str:
         before = self._before.get(str(plan))
         return before.digest if before is not None else ""
+
+    def _in_turn(self, work: Callable[[TagPlan], TagState]) -> tuple[TagState, ...]:
+        """Does all tags, those of manifests before those of indexes, exact ones before those that people follow.
+
+        Putting a tag writes the manifest's entry anew; docker-registry's file system driver truncates it first, so an
+        index that is put at the same time finds its manifest unknown (seen with 2.8.2).
+        """
+        found: tuple[TagState, ...] = ()
+        for index in (False, True):
+            for exact in (True, False):
+                turn = [plan for plan in self.plans if (plan.is_index, plan.wanted.exact) == (index, exact)]
+                found += _parallel(work, turn)
+        return found
 
     def _outdated(self, made: Mapping[CellPlan, Release]) -> tuple[Release, ...]:
         """The releases that a tag would have to move for: those behind no such tag are there already."""
@@ -343,11 +355,6 @@ class Publication:
             return ImageState(plan, "failed", None, error)
         release = there[plan]
         return ImageState(plan, "published" if release in wanted else "unchanged", release)
-
-
-def _exact_first(plans: Iterable[TagPlan]) -> list[TagPlan]:
-    """Tags that people follow move when the ones they are checked against are there."""
-    return sorted(plans, key=lambda plan: not plan.wanted.exact)
 
 
 def _parallel(work: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
