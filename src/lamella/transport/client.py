@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from lamella.errors import ConfigError, LamellaError, RegistryError
@@ -219,7 +219,7 @@ class Client:
         import urllib3
 
         parts = _checked(url)
-        pool = self._pool(proxy_for(self._settings, parts.scheme, parts.hostname or ""))
+        pool = self._pool(parts.scheme, proxy_for(self._settings, parts.scheme, parts.hostname or ""))
         timeout = self._timeout(streamed=body is not None and not isinstance(body, bytes), patience=patience)
         sent = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
         try:
@@ -254,21 +254,24 @@ class Client:
         connecting = self._settings.connect_timeout
         return urllib3.Timeout(connect=max(connecting, reading) if streamed else connecting, read=reading)
 
-    def _pool(self, proxy: str) -> urllib3.PoolManager:
+    def _pool(self, scheme: str, proxy: str) -> urllib3.PoolManager:
+        """Connections of one kind. Reading the system's certificates takes tens of milliseconds, so only TLS does."""
         import urllib3
 
+        key = f"{scheme} {proxy}"
         with self._lock:
-            if proxy not in self._pools:
+            if key not in self._pools:
                 size = self._settings.connections
-                common = {"num_pools": 16, "maxsize": size, "block": False, "ssl_context": self._tls()}
-                common["blocksize"] = _BLOCK
+                common: dict[str, Any] = {"num_pools": 16, "maxsize": size, "block": False, "blocksize": _BLOCK}
+                if "https" in (scheme, urlsplit(proxy).scheme):
+                    common["ssl_context"] = self._tls()
                 if proxy:
                     login = urlsplit(proxy).netloc.rpartition("@")[0]
                     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
-                    self._pools[proxy] = urllib3.ProxyManager(proxy, proxy_headers=headers, **common)  # type: ignore[arg-type]
+                    self._pools[key] = urllib3.ProxyManager(proxy, proxy_headers=headers, **common)
                 else:
-                    self._pools[proxy] = urllib3.PoolManager(**common)  # type: ignore[arg-type]
-            return self._pools[proxy]
+                    self._pools[key] = urllib3.PoolManager(**common)
+            return self._pools[key]
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()

@@ -22,7 +22,7 @@ class HttpSettings:
     no_proxy: tuple[str, ...] = ()
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
-    connections: int = 8
+    connections: int = 16
 
 
 def proxy_for(settings: HttpSettings, scheme: str, host: str) -> str:
