@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lamella.api.network import registry_client
+from lamella.api.options import SessionOptions
+from lamella.canonical import FrozenMap
 from lamella.errors import AuthError
+from lamella.oci.reference import parse_reference
 from lamella.registry.credentials import Credential, DockerConfig, parse_docker_config
 from lamella.registry.helpers import CredentialSource, run_helper
 from lamella.testing.registry import MemoryRegistry
@@ -89,3 +93,18 @@ def test_a_push_with_what_a_helper_gives(tmp_path: Path, remote: Remote) -> None
     with MemoryRegistry(user="me", password="s3cret-password", tokens=True) as registry:
         push_artifact(remote(registry, "a", source(registry.address)), "1")
         assert asked(tmp_path) == [f"get {registry.address}"]
+
+
+def test_a_session_finds_dockers_config_and_starts_its_helper(tmp_path: Path) -> None:
+    env = helper(tmp_path, "test", GIVES)
+    (tmp_path / "config.json").write_text('{"credsStore": "test"}')
+    options = SessionOptions(tmp_path / "store", docker_config=tmp_path, environ=FrozenMap(env))
+    with MemoryRegistry(user="me", password="s3cret-password") as registry:
+        push_artifact(registry_client(options).repository(parse_reference(f"{registry.address}/a")), "1")
+        assert ("a", "1") in registry.manifests
+
+
+def test_a_token_service_at_a_private_address_is_trusted_by_a_setting(tmp_path: Path) -> None:
+    options = SessionOptions(tmp_path / "store", environ=FrozenMap({"LAMELLA_TRUSTED_REALMS": "10.0.0.1:1,other"}))
+    client = registry_client(options)
+    assert client._settings.realms == {"10.0.0.1:1", "other"}
