@@ -31,7 +31,7 @@ def bake_text(
     secrets: FrozenMap[str, SecretSpec],
 ) -> str:
     """The whole file. ``dockerfile`` is its path in ``context``, ``context`` seen from where bake runs; ``platforms``
-    when the project names any, else the builder's own is built.
+    when the project names any: published images are built for them, all others for the builder's own.
     """
     lines = wrapped(
         f"Bake file of {recipe.project}, written by lamella eject.\n\n"
@@ -54,7 +54,7 @@ def bake_text(
     lines += ["", *block_lines("target", _COMMON, common)]
     for target in recipe.targets:
         attributes: dict[str, Value] = {"inherits": [_COMMON], "target": target.stage}
-        if platforms:
+        if platforms and target.profile != "dev":  # development is on the builder's own
             attributes["platforms"] = [*target.platforms]
         attributes["tags"] = [_tag(target, reference, version) for reference in target.references]
         cell = ", ".join(f"{axis} {value}" for axis, value in target.axes.items())

@@ -176,15 +176,20 @@ def _file_flags(item: Copy | Inline | Add) -> list[str]:
 
 
 def _path_text(path: str) -> str:
-    """A path in COPY or ADD, where ``$`` and backslashes are BuildKit's."""
-    return re.sub(r"([\\$])", r"\\\1", check_text(path, "COPY"))
+    """A word in COPY, ADD or VOLUME, where dollars, quotes and backslashes are BuildKit's also in JSON."""
+    return re.sub(r"([\\$'\"])", r"\\\1", check_text(path, "COPY"))
 
 
 def _glob_free(path: str, stage: int) -> str:
-    """A source of COPY that stands for itself: each wildcard (Go's filepath.Match) becomes a class of one character."""
-    if "\\" in path:
-        raise HostileInputError(f"COPY: the path {path!r} holds a backslash, which BuildKit's patterns cannot write")
-    text = re.sub(r"([*?\[])", r"[\1]", path)
+    """A source of COPY that stands for itself. A bracket has a spelling in BuildKit's patterns; the other wildcards
+    have none that both the transfer of the context and the copy read alike.
+    """
+    if re.search(r"[\\*?]", path):
+        raise HostileInputError(
+            f"COPY: the path {path!r} holds a wildcard or a backslash, which a Dockerfile cannot take literally",
+            hint="rename it, or copy the folder that it is in",
+        )
+    text = path.replace("[", "[[]")
     return _path_text(text if stage == CONTEXT or text.startswith("/") else f"/{text}")
 
 

@@ -166,12 +166,19 @@ def test_a_mount_that_cannot_be_written_is_refused(value: str) -> None:
     [
         ("a", "COPY a /t/"),
         ("a b", 'COPY ["a b", "/t/"]'),
-        ("a*[x]?", 'COPY ["a[*][[]x][?]", "/t/"]'),
+        ("a[x]", 'COPY ["a[[]x]", "/t/"]'),
         ("$x", 'COPY ["\\\\$x", "/t/"]'),
+        ("a'b", 'COPY ["a\\\\\'b", "/t/"]'),
     ],
 )
 def test_a_source_of_copy_stands_for_itself(source: str, written: str) -> None:
     assert instruction_lines(Copy((source,), "/t/"), {}) == [written]
+
+
+@pytest.mark.parametrize("source", ["a*", "a?", "a\\b"])
+def test_a_source_of_copy_that_has_no_spelling_is_refused(source: str) -> None:
+    with pytest.raises(HostileInputError, match="cannot take literally"):
+        instruction_lines(Copy((source,), "/t/"), {})
 
 
 def test_a_copy_has_its_flags() -> None:

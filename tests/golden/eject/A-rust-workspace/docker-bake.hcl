@@ -45,37 +45,30 @@ target "_common" {
 
 # image desk: accelerator cpu, profile dev
 target "desk-cpu-dev" {
-  inherits  = ["_common"]
-  target    = "desk-cpu-dev"
-  platforms = [
-    "linux/amd64",
-    "linux/arm64",
-  ]
-  tags      = ["desk/desk:dev"]
+  inherits = ["_common"]
+  target   = "desk-cpu-dev"
+  tags     = ["desk/desk:dev"]
 }
 
 # image desk: accelerator cuda, profile dev
 target "desk-cuda-dev" {
-  inherits  = ["_common"]
-  target    = "desk-cuda-dev"
-  platforms = ["linux/amd64"]
-  tags      = ["desk/desk:dev-cuda"]
+  inherits = ["_common"]
+  target   = "desk-cuda-dev"
+  tags     = ["desk/desk:dev-cuda"]
 }
 
 # image desk: accelerator rocm, profile dev
 target "desk-rocm-dev" {
-  inherits  = ["_common"]
-  target    = "desk-rocm-dev"
-  platforms = ["linux/amd64"]
-  tags      = ["desk/desk:dev-rocm"]
+  inherits = ["_common"]
+  target   = "desk-rocm-dev"
+  tags     = ["desk/desk:dev-rocm"]
 }
 
 # image desk: accelerator vulkan, profile dev
 target "desk-vulkan-dev" {
-  inherits  = ["_common"]
-  target    = "desk-vulkan-dev"
-  platforms = ["linux/amd64"]
-  tags      = ["desk/desk:dev-vulkan"]
+  inherits = ["_common"]
+  target   = "desk-vulkan-dev"
+  tags     = ["desk/desk:dev-vulkan"]
 }
 
 # image desk: accelerator cpu, profile prod

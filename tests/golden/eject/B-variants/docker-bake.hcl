@@ -43,10 +43,9 @@ target "_common" {
 
 # image desk: accelerator cpu, profile dev
 target "desk-dev" {
-  inherits  = ["_common"]
-  target    = "desk-dev"
-  platforms = ["linux/amd64"]
-  tags      = [
+  inherits = ["_common"]
+  target   = "desk-dev"
+  tags     = [
     "registry.example/acme/desk:${VERSION}-cpu-development",
     "registry.example/acme/desk:latest-cpu-development",
   ]
@@ -65,10 +64,9 @@ target "desk-prod" {
 
 # image multi-tenant: accelerator cpu, profile dev
 target "multi-tenant-dev" {
-  inherits  = ["_common"]
-  target    = "multi-tenant-dev"
-  platforms = ["linux/amd64"]
-  tags      = [
+  inherits = ["_common"]
+  target   = "multi-tenant-dev"
+  tags     = [
     "registry.example/acme/desk:${VERSION}-multi-tenant-development",
     "registry.example/acme/desk:latest-multi-tenant-development",
   ]
@@ -87,10 +85,9 @@ target "multi-tenant-prod" {
 
 # image app-binary: accelerator cpu, profile dev
 target "app-binary-dev" {
-  inherits  = ["_common"]
-  target    = "app-binary-dev"
-  platforms = ["linux/amd64"]
-  tags      = [
+  inherits = ["_common"]
+  target   = "app-binary-dev"
+  tags     = [
     "registry.example/acme/desk:app-binary-${VERSION}-development",
     "registry.example/acme/desk:app-binary-latest-development",
   ]

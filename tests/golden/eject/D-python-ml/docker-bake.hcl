@@ -55,29 +55,23 @@ target "_common" {
 
 # image base: accelerator cpu, profile dev
 target "base-cpu-dev" {
-  inherits  = ["_common"]
-  target    = "base-cpu"
-  platforms = [
-    "linux/amd64",
-    "linux/arm64",
-  ]
-  tags      = ["finder/base:dev"]
+  inherits = ["_common"]
+  target   = "base-cpu"
+  tags     = ["finder/base:dev"]
 }
 
 # image base: accelerator cuda, profile dev
 target "base-cuda-dev" {
-  inherits  = ["_common"]
-  target    = "base-cuda"
-  platforms = ["linux/amd64"]
-  tags      = ["finder/base:dev-cuda"]
+  inherits = ["_common"]
+  target   = "base-cuda"
+  tags     = ["finder/base:dev-cuda"]
 }
 
 # image base: accelerator rocm, profile dev
 target "base-rocm-dev" {
-  inherits  = ["_common"]
-  target    = "base-rocm"
-  platforms = ["linux/amd64"]
-  tags      = ["finder/base:dev-rocm"]
+  inherits = ["_common"]
+  target   = "base-rocm"
+  tags     = ["finder/base:dev-rocm"]
 }
 
 # image base: accelerator cpu, profile prod
@@ -115,29 +109,23 @@ target "base-rocm-prod" {
 
 # image ml: accelerator cpu, profile dev
 target "ml-cpu-dev" {
-  inherits  = ["_common"]
-  target    = "ml-cpu"
-  platforms = [
-    "linux/amd64",
-    "linux/arm64",
-  ]
-  tags      = ["finder/ml:dev"]
+  inherits = ["_common"]
+  target   = "ml-cpu"
+  tags     = ["finder/ml:dev"]
 }
 
 # image ml: accelerator cuda, profile dev
 target "ml-cuda-dev" {
-  inherits  = ["_common"]
-  target    = "ml-cuda"
-  platforms = ["linux/amd64"]
-  tags      = ["finder/ml:dev-cuda"]
+  inherits = ["_common"]
+  target   = "ml-cuda"
+  tags     = ["finder/ml:dev-cuda"]
 }
 
 # image ml: accelerator rocm, profile dev
 target "ml-rocm-dev" {
-  inherits  = ["_common"]
-  target    = "ml-rocm"
-  platforms = ["linux/amd64"]
-  tags      = ["finder/ml:dev-rocm"]
+  inherits = ["_common"]
+  target   = "ml-rocm"
+  tags     = ["finder/ml:dev-rocm"]
 }
 
 # image ml: accelerator cpu, profile prod
@@ -175,29 +163,23 @@ target "ml-rocm-prod" {
 
 # image app: accelerator cpu, profile dev
 target "app-cpu-dev" {
-  inherits  = ["_common"]
-  target    = "app-cpu"
-  platforms = [
-    "linux/amd64",
-    "linux/arm64",
-  ]
-  tags      = ["finder/app:dev"]
+  inherits = ["_common"]
+  target   = "app-cpu"
+  tags     = ["finder/app:dev"]
 }
 
 # image app: accelerator cuda, profile dev
 target "app-cuda-dev" {
-  inherits  = ["_common"]
-  target    = "app-cuda"
-  platforms = ["linux/amd64"]
-  tags      = ["finder/app:dev-cuda"]
+  inherits = ["_common"]
+  target   = "app-cuda"
+  tags     = ["finder/app:dev-cuda"]
 }
 
 # image app: accelerator rocm, profile dev
 target "app-rocm-dev" {
-  inherits  = ["_common"]
-  target    = "app-rocm"
-  platforms = ["linux/amd64"]
-  tags      = ["finder/app:dev-rocm"]
+  inherits = ["_common"]
+  target   = "app-rocm"
+  tags     = ["finder/app:dev-rocm"]
 }
 
 # image app: accelerator cpu, profile prod

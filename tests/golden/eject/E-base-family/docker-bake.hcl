@@ -56,10 +56,9 @@ target "base" {
 
 # image forge: distro ubuntu, profile dev
 target "forge-dev" {
-  inherits  = ["_common"]
-  target    = "forge-dev"
-  platforms = ["linux/amd64"]
-  tags      = ["registry.example/acme/forge:v3-ubuntu-dev"]
+  inherits = ["_common"]
+  target   = "forge-dev"
+  tags     = ["registry.example/acme/forge:v3-ubuntu-dev"]
 }
 
 # image forge: distro ubuntu, profile prod
