@@ -19,7 +19,7 @@ from lamella.cli.session import command_settings, project_session, session_optio
 from lamella.cli.settings import Settings
 from lamella.clock import SystemClock
 from lamella.commit import replace_file
-from lamella.errors import ConfigError, LamellaError, SandboxError
+from lamella.errors import AuthError, ConfigError, LamellaError, RegistryError, SandboxError
 from lamella.init.bases import SUITES
 from lamella.init.evidence import is_foreign
 from lamella.init.hosttools import HostSight
@@ -67,9 +67,11 @@ def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_l
     asked = Asked(use_host, foreign=_foreign_files(path.parent))
     proposal = _proposal(path.parent, settings, asked)
     if not (stdout or no_lock):
-        proposal = _write_and_lock(
-            path, proposal, lambda suite: _proposal(path.parent, settings, replace(asked, prefer=suite))
-        )
+        try:
+            proposal = _write_and_lock(path, proposal, asked, lambda other: _proposal(path.parent, settings, other))
+        except LamellaError:
+            say(f"{path.name} is written, {LOCK_NAME} is not: correct what the message says, then run: lamella lock")
+            raise
     elif not stdout:
         _write(path, proposal)
     click.echo(render_proposal(proposal), nl=False)
@@ -84,17 +86,28 @@ def _write(path: Path, proposal: Proposal) -> None:
     say(f"wrote {path}")
 
 
-def _write_and_lock(path: Path, proposal: Proposal, other: Callable[[str], Proposal]) -> Proposal:
-    """Writes project file and lock; where only a default chose the suite and packages have no wheel for its Python, the
-    older suite is tried and taken when it has more of them.
+def _write_and_lock(path: Path, proposal: Proposal, asked: Asked, propose: Callable[[Asked], Proposal]) -> Proposal:
+    """Writes project file and lock. Where an image cannot be pulled and the project allows a Python of Debian's, that
+    is taken. Where only a default chose the suite and packages have no wheel for its Python, the older suite is tried
+    and taken when it has more of them.
     """
     _write(path, proposal)
-    before = _lock(path)
+    try:
+        before = _lock(path)
+    except (RegistryError, AuthError) as error:
+        asked = replace(asked, archive=True)
+        second = propose(asked)
+        if second.tables == proposal.tables:
+            raise
+        say(f"{error.message}: Debian from its archive instead")
+        proposal = second
+        _write(path, proposal)
+        before = _lock(path)
     older = next((suite for suite in SUITES if suite not in proposal.suites), "")
     if not before or not proposal.suites or not older:
         return proposal
     kept = {name: (path.parent / name).read_bytes() for name in (PROJECT_NAME, LOCK_NAME)}
-    second = other(older)
+    second = propose(replace(asked, prefer=older))
     _write(path, second)
     after = _lock(path)
     if len(after) < len(before):
@@ -107,16 +120,10 @@ def _write_and_lock(path: Path, proposal: Proposal, other: Callable[[str], Propo
 
 
 def _lock(path: Path) -> frozenset[str]:
-    """Writes the lock; names of packages that have no wheel. When it fails, the project file stays and the error says
-    what is left to do.
-    """
-    try:
-        with project_session(path) as session:
-            _, written = session.write_lock(upgrade=None, say=say)
-            sets = session.lock.python
-    except LamellaError:
-        say(f"{path.name} is written, {LOCK_NAME} is not: correct what the message below says, then run: lamella lock")
-        raise
+    """Writes the lock; names of packages that have no wheel."""
+    with project_session(path) as session:
+        _, written = session.write_lock(upgrade=None, say=say)
+        sets = session.lock.python
     if written:
         say(f"wrote {path.with_name(LOCK_NAME)}")
     return frozenset(wheel.name for found in sets for wheel in found.wheels if not wheel.filename.endswith(".whl"))

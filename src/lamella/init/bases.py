@@ -173,10 +173,13 @@ def _suite(name: str, tag: str) -> str:
     return "debian/bookworm" if "debian12" in name else ""
 
 
-def interpreter_wish(tree: Tree, detection: Detection, evidence: Evidence) -> Wish:
-    """What the project says of its interpreter: version files first, then metadata, then the Dockerfile."""
+def interpreter_wish(tree: Tree, detection: Detection, evidence: Evidence, *, archive: bool = False) -> Wish:
+    """What the project says of its interpreter: version files first, then metadata, then the Dockerfile.
+
+    With ``archive`` a Dockerfile's Python does not bind where the metadata allows others: its image is out of reach.
+    """
     if detection.stack == "python":
-        return _python_wish(tree, detection.directory, evidence)
+        return _python_wish(tree, detection.directory, evidence, archive=archive)
     if detection.stack == "node" and "nodejs" in detection.base_packages:
         return _node_wish(detection.why.get("engine", ""), evidence)
     return Wish()
@@ -195,7 +198,7 @@ def _node_allows(text: str) -> Callable[[str], bool]:
     return lambda version: not text or satisfies(version, text) is not False
 
 
-def _python_wish(tree: Tree, directory: str, evidence: Evidence) -> Wish:
+def _python_wish(tree: Tree, directory: str, evidence: Evidence, *, archive: bool) -> Wish:
     for path in dict.fromkeys(
         (_join(directory, ".python-version"), ".python-version", _join(directory, "runtime.txt"))
     ):
@@ -213,9 +216,12 @@ def _python_wish(tree: Tree, directory: str, evidence: Evidence) -> Wish:
             allowed = SpecifierSet(project.requires_python)
         except InvalidSpecifier:
             return Wish("python")
-        if tagged and _any_patch(allowed, tagged[1]):
-            return _minor(tagged[1], f"{evidence.dockerfile} has Python {tagged[1]}")
         text = f"{project.path} requires Python {project.requires_python}"
+        if tagged and _any_patch(allowed, tagged[1]):
+            if not (archive and any(_any_patch(allowed, DEBIAN_PYTHON[suite]) for suite in SUITES)):
+                return _minor(tagged[1], f"{evidence.dockerfile} has Python {tagged[1]}")
+            why = f"{evidence.docker.base} of {evidence.dockerfile} could not be pulled, and {text}"
+            return Wish("python", project.requires_python, why, lambda v: _any_patch(allowed, v))
         default = _any_patch(allowed, DEBIAN_PYTHON[SUITES[0]])
         return Wish("python", project.requires_python, "" if default else text, lambda v: _any_patch(allowed, v))
     return _minor(tagged[1], f"{evidence.dockerfile} has Python {tagged[1]}") if tagged else Wish("python")

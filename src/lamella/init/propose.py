@@ -43,12 +43,14 @@ class Asked:
 
     ``host`` True or False forces where steps run; None takes the host's tools for Rust and JavaScript where they are
     there and fit (rustup's downloads may be out of reach; Python's build steps need only packages of the archive).
-    ``prefer`` is a Debian suite to take before the default one. ``foreign`` are Dockerfiles and compose files by path:
-    ignore files often leave them out of the tree.
+    ``prefer`` is a Debian suite to take before the default one, ``archive`` says that images cannot be pulled: Debian's
+    archive is taken wherever the project's own metadata allows its interpreter. ``foreign`` are Dockerfiles and compose
+    files by path: ignore files often leave them out of the tree.
     """
 
     host: bool | None = None
     prefer: str = ""
+    archive: bool = False
     foreign: Mapping[str, bytes] = field(default_factory=lambda: EMPTY_MAP)
 
 
@@ -180,7 +182,7 @@ class _Proposing:
         several images are one.
         """
         compiled_here = local and server.stack == "cargo"
-        wish = interpreter_wish(self.tree, server, evidence)
+        wish = interpreter_wish(self.tree, server, evidence, archive=self.asked.archive)
         # What Lamella's own toolchain links stands on Debian 13; a base may not be older.
         floor = self.host.glibc if compiled_here else (2, 41) if server.stack == "cargo" else (0, 0)
         choice = choose_base(

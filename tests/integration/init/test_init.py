@@ -52,6 +52,37 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
     assert "[image.page]" in (folder / "lamella.toml").read_text()
 
 
+def image_of(requires: str) -> dict[str, str]:
+    """A service whose Dockerfile stands on an image of a registry that nobody runs."""
+    return {
+        "pyproject.toml": f'[project]\nname = "api"\nversion = "1"\nrequires-python = "{requires}"\n',
+        "pylock.toml": 'lock-version = "1.0"\ncreated-by = "test"\n',
+        "main.py": "import http.server\nhttp.server.test(port=8000)\n",
+        "Dockerfile": 'FROM localhost:1/python:3.10\nCOPY . .\nCMD ["python", "main.py"]\n',
+    }
+
+
+def test_a_base_that_cannot_be_pulled_gives_way_where_the_project_allows_debians_python(tmp_path: Path) -> None:
+    folder, cli = write_tree(tmp_path / "api", image_of(">=3.10")), Cli(tmp_path / "store")  # type: ignore[arg-type]
+    said = init(cli, folder)
+    assert "localhost:1 cannot be reached" in said
+    assert "Debian from its archive instead" in said
+    written = (folder / "lamella.toml").read_text()
+    assert 'bootstrap = "debian/trixie"' in written
+    assert "localhost:1/python:3.10 of Dockerfile could not be pulled" in " ".join(written.split("#")).replace("\n", "")
+    assert set(cli.planned(folder).values()) == {"build", "expected"}
+
+
+def test_a_base_that_cannot_be_pulled_and_nothing_else_will_do_is_exit_6(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "api", image_of("==3.10.*"))  # type: ignore[arg-type]
+    done = Cli(tmp_path / "store").run(folder, "init", check=False)
+    assert done.returncode == 6
+    assert "lamella.toml is written, lamella.lock is not" in done.stderr
+    assert "instead" not in done.stderr
+    assert 'from = "localhost:1/python:3.10"' in (folder / "lamella.toml").read_text()
+    assert not (folder / "lamella.lock").exists()
+
+
 def test_an_empty_folder_is_refused_with_what_is_known(tmp_path: Path) -> None:
     done = Cli(tmp_path / "store").run(tmp_path, "init", check=False)
     assert done.returncode == 2
@@ -65,6 +96,7 @@ def test_a_lock_that_fails_leaves_the_project_file_and_says_what_is_left(tmp_pat
     done = Cli(tmp_path / "store").run(folder, "init", "--no-host", check=False)
     assert done.returncode == 2
     assert "lamella.toml is written, lamella.lock is not" in done.stderr
+    assert "instead" not in done.stderr
     assert "cargo generate-lockfile" in done.stderr
     assert (folder / "lamella.toml").exists()
 

@@ -87,9 +87,9 @@ def test_only_a_choice_that_nothing_spoke_for_is_a_default() -> None:
     assert not chosen(prefer="debian/bookworm").by_default
 
 
-def wish(files: dict[str, str], base: str = "", directory: str = ".") -> Wish:
+def wish(files: dict[str, str], base: str = "", directory: str = ".", *, archive: bool = False) -> Wish:
     detection = Detection("python", directory, ())
-    return interpreter_wish(MemoryTree(files), detection, evidence(base))
+    return interpreter_wish(MemoryTree(files), detection, evidence(base), archive=archive)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,25 @@ def wish(files: dict[str, str], base: str = "", directory: str = ".") -> Wish:
 )
 def test_where_the_interpreter_is_said(files: dict[str, str], base: str, text: str) -> None:
     assert wish(files, base).text == text
+
+
+@pytest.mark.parametrize(
+    ("requires", "base", "expected"),
+    [
+        (">=3.10", "python:3.10", "debian/trixie"),
+        (">=3.10,<3.13", "python:3.10-slim", "debian/bookworm"),
+        ("==3.10.*", "python:3.10", "python:3.10"),
+        ("", "python:3.10", "python:3.10"),
+        (">=3.10", "python:3.11", "debian/trixie"),
+    ],
+)
+def test_an_image_that_cannot_be_pulled_gives_way_to_what_the_project_allows(
+    requires: str, base: str, expected: str
+) -> None:
+    files = {"pyproject.toml": f'[project]\nname = "x"\nrequires-python = "{requires}"\n'} if requires else {"a": ""}
+    found = chosen(base, wish(files, base, archive=True))
+    assert (found.suite or found.image) == expected
+    assert ("could not be pulled" in " ".join(found.line.why)) == expected.startswith("debian/")
 
 
 def test_a_range_allows_any_patch() -> None:
