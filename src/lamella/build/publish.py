@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from lamella.build.images import build_layer, image_layers
 from lamella.build.options import BuildOptions, VertexRow
@@ -22,9 +23,6 @@ from lamella.graph.events import Event, EventSink, VertexFinished
 from lamella.graph.facts import BaseFacts
 from lamella.graph.op import ImageOp
 from lamella.graph.record import Result
-from lamella.images.attest.components import components
-from lamella.images.attest.provenance import IN_TOTO, PREDICATE, BuildFacts, materials, provenance_json
-from lamella.images.attest.sbom import CYCLONEDX, SPDX, Subject, cyclonedx_json, spdx_json
 from lamella.images.compose import ImageLayer, compose
 from lamella.images.describe import describe, described_labels
 from lamella.images.forms import LayerForms
@@ -38,6 +36,9 @@ from lamella.planning.walk import Resolver
 from lamella.project.cells import ImageCell
 from lamella.registry.layout import LOCAL_SCHEMES
 from lamella.store.store import Store
+
+if TYPE_CHECKING:
+    from lamella.images.attest.provenance import BuildFacts
 
 __all__ = ["Composer", "MadeCells", "build_cells", "planned_cells"]
 
@@ -197,15 +198,8 @@ class Composer:
             title=image.image.name, version=self._parts.facts.version, base=_base_of(definition, image)
         )
         described = describe(composed.manifest, composed.config, labels)
-        subject = Subject(
-            plan.repository,
-            described.descriptor.digest,
-            image.image.name,
-            self._parts.facts.version or "",
-            plan.platform,
-            created,
-        )
-        attach = partial(self._attachments, definition, image, facts, subject)
+        digest = described.descriptor.digest
+        attach = partial(self._attachments, definition, image, facts, plan, digest) if self._attest else tuple
         return Release(plan, Parcel(described.manifest, described.config, attach), tuple(one.name for one in layers))
 
     def _homes(self, definition: Definition, image: ImagePlan, results: Mapping[str, Result]) -> dict[str, str]:
@@ -217,9 +211,15 @@ class Composer:
         return dict.fromkeys((layer.diff_id for layer in results[bottom].layers), self._repository_name(op.location))
 
     def _attachments(
-        self, definition: Definition, image: ImagePlan, facts: BaseFacts, subject: Subject
+        self, definition: Definition, image: ImagePlan, facts: BaseFacts, plan: CellPlan, digest: str
     ) -> tuple[Attachment, ...]:
-        """Bills of materials and provenance, as far as they are wanted."""
+        """Bills of materials and provenance, as far as they are wanted; their libraries are loaded here."""
+        from lamella.images.attest.components import components
+        from lamella.images.attest.provenance import IN_TOTO, PREDICATE, materials, provenance_json
+        from lamella.images.attest.sbom import CYCLONEDX, SPDX, Subject, cyclonedx_json, spdx_json
+
+        version, created = self._parts.facts.version or "", self._options.created or EPOCH
+        subject = Subject(plan.repository, digest, image.image.name, version, plan.platform, created)
         documents: list[Attachment] = []
         if "sbom" in self._attest:
             found = components(image, definition, facts)
