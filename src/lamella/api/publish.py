@@ -366,9 +366,12 @@ class _Work:
         from lamella.commit import disk_errors, replace_file
         from lamella.images.release import notes_markdown
 
-        folder = self.options.release_dir or self.session.root / ".lamella" / "release"
+        own = self.session.root / ".lamella"
+        folder = self.options.release_dir or own / "release"
         with disk_errors("writing the release record", folder):
             folder.mkdir(parents=True, exist_ok=True)
+            if self.options.release_dir is None and not (own / ".gitignore").exists():
+                (own / ".gitignore").write_bytes(b"*\n")
         data = json.dumps(release, indent=2, ensure_ascii=False).encode() + b"\n"
         replace_file(folder / RELEASE_FILE, data, what="writing the release record")
         replace_file(folder / NOTES_FILE, notes_markdown(self._facts(), outcome).encode(), what="writing release notes")

@@ -150,6 +150,10 @@ def notes_markdown(facts: ReleaseFacts, outcome: PublishOutcome) -> str:
         lines += ["| Image | Variant | Platform | Size | Digest |", "|---|---|---|---|---|"]
         lines += [_row(image) for image in there]
         lines.append("")
+    elif tagged := [tag for tag in outcome.tags if tag.state in ("moved", "unchanged")]:
+        lines += ["| Tag | Digest |", "|---|---|"]
+        lines += [f"| `{tag.plan}` | `{short_digest(tag.digest)}` |" for tag in tagged]
+        lines.append("")
     shown: set[str] = set()
     for image in there:
         reference = _reference(image.plan, outcome)
