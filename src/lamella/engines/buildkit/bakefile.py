@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lamella.engines.buildkit.dockerfile import Add, From, dockerfile_text
+from lamella.engines.buildkit.levels import Level
 from lamella.engines.buildkit.mounts import secret_id, secret_variable
 from lamella.engines.buildkit.phase import LowerOptions, Target
 
@@ -15,19 +17,25 @@ def bake_file(
     dockerfile: str,
     stages: Mapping[str, str],
     targets: Iterable[Target],
+    bases: Mapping[str, str],
     options: LowerOptions,
     *,
+    level: Level,
     platform: str,
     network: str,
     secrets: Iterable[str],
 ) -> dict[str, Any]:
-    """One bake target for each of ``targets``; ``stages`` maps their names to stages, ``network`` is their mode."""
-    common: dict[str, Any] = {
-        "context": options.context,
-        "dockerfile-inline": dockerfile,
+    """One bake target for each of ``targets``; ``stages`` maps their names to stages, ``network`` is their mode.
+
+    ``bases`` are root file systems that the Dockerfile takes from targets of their own: name to tar in the context.
+    """
+    always: dict[str, Any] = {
         "platforms": [platform],
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
+    common = {"context": options.context, "dockerfile-inline": dockerfile, **always}
+    if bases:
+        common["contexts"] = {name: f"target:{name}" for name in sorted(bases)}
     if network != "default":
         common["network"] = network
     if options.no_cache:
@@ -43,8 +51,18 @@ def bake_file(
         "target": {
             name: {**common, "target": stages[name], "output": [_csv("type=tar", f"dest={file}")]}
             for name, file in files.items()
-        },
+        }
+        | {name: {**_base(name, path, options.context, level), **always} for name, path in sorted(bases.items())},
     }
+
+
+def _base(name: str, path: str, context: str, level: Level) -> dict[str, Any]:
+    """A target that unpacks a base. Its context is the tar's own folder: it is sent once for all that stand on it, and
+    never again while it stays, since a builder keeps one copy for each name of a folder.
+    """
+    folder, _, file = f"{context}/{path}".rpartition("/")
+    add = dockerfile_text((From("scratch", name), Add(file, "/")), level)
+    return {"context": folder, "dockerfile-inline": add, "output": ["type=cacheonly"]}
 
 
 def _secret(name: str, files: Mapping[str, str]) -> str:

@@ -53,7 +53,7 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A path of another stage, with its owners, at ``target``."""
+    """A path of another stage (of the context when ``stage`` is empty), with its owners, at ``target``."""
 
     stage: str
     source: str
@@ -103,10 +103,10 @@ def _line(instruction: Instruction, level: Level) -> str:
         case Workdir():
             return f"WORKDIR {_word(instruction.path)}"
         case Add():
-            return f"ADD {_json([_word(instruction.source), _word(instruction.target)])}"
+            return f"ADD {_json([_literal(instruction.source), _word(instruction.target)])}"
         case Copy():
-            stage = _named(instruction.stage, _STAGE, "stage")
-            return f"COPY --from={stage} {_json([_word(instruction.source), _word(instruction.target)])}"
+            stage = f"--from={_named(instruction.stage, _STAGE, 'stage')} " if instruction.stage else ""
+            return f"COPY {stage}{_json([_literal(instruction.source), _word(instruction.target)])}"
         case Run():
             flags = [f"--network={instruction.network}"] if instruction.network else []
             flags += [_mount(mount, level) for mount in instruction.mounts]
@@ -132,6 +132,13 @@ def _option(name: str, value: str, level: Level) -> str:
 def _word(text: str) -> str:
     """Quoted for BuildKit's shell lexer (``frontend/dockerfile/shell``), which looks for variables and quotes."""
     return "".join(f"\\{char}" if char in "\\'\"$" else char for char in text)
+
+
+def _literal(text: str) -> str:
+    """A source of COPY or ADD, which is a pattern (Go's filepath.Match): it must match itself alone."""
+    if any(char in "*?[\\" for char in text):
+        raise HostileInputError(f"{text!r} is a pattern, and would be taken for one in a Dockerfile")
+    return _word(text)
 
 
 def _csv_field(text: str) -> str:

@@ -24,6 +24,8 @@ MOUNT_WORDS: Version = (0, 9)
 """Mount options are shell words, in which a dollar sign must be quoted (read: ``parseMount`` with an expander)."""
 TMPFS_SIZE: Version = (0, 10)
 """``size`` of a tmpfs mount (read)."""
+NAMED_CONTEXTS: Version = (0, 10)
+"""A stage may come from another target of the bake file (Dockerfile 1.4)."""
 FIRM_READONLY: Version = (0, 10)
 """A read-only bind of one file is read-only in the step; on 0.8 the step could write into the builder's copy."""
 
@@ -86,6 +88,11 @@ class Level:
     def tmpfs_size(self) -> bool:
         """Whether a tmpfs can be bounded."""
         return self.version >= TMPFS_SIZE
+
+    @property
+    def named_contexts(self) -> bool:
+        """Whether a stage can be another target's result, so that its files are sent once for all targets."""
+        return self.version >= NAMED_CONTEXTS
 
     @property
     def firm_readonly(self) -> bool:

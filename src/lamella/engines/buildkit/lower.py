@@ -20,7 +20,15 @@ from lamella.engines.buildkit.dockerfile import (
     dockerfile_text,
 )
 from lamella.engines.buildkit.levels import Level
-from lamella.engines.buildkit.mounts import CA_FOLDER, StepMounts, cache_id, context_file, is_root, secret_variable
+from lamella.engines.buildkit.mounts import (
+    CA_FOLDER,
+    GIVEN,
+    StepMounts,
+    cache_id,
+    context_file,
+    is_root,
+    secret_variable,
+)
 from lamella.engines.buildkit.phase import Lowered, LowerOptions, Phase, Target
 from lamella.errors import InternalError, SandboxError
 from lamella.graph.mount import BindMount
@@ -70,7 +78,9 @@ def lower(phase: Phase, level: Level, options: LowerOptions) -> Lowered:
             dockerfile,
             lowering.exported,
             targets,
+            lowering.bases,
             options,
+            level=level,
             platform=phase.definition[phase.steps[0]].execution,
             network=lowering.target_network,
             secrets=lowering.secrets,
@@ -86,7 +96,7 @@ def lower(phase: Phase, level: Level, options: LowerOptions) -> Lowered:
 
 class _Lowering:
     """Collects stages, files and secrets of one phase. ``stages`` maps names to definition keys, ``exported`` names of
-    targets to stages.
+    targets to stages, ``bases`` names of stages that other targets make to their tars.
     """
 
     def __init__(self, phase: Phase, level: Level, options: LowerOptions) -> None:
@@ -94,13 +104,17 @@ class _Lowering:
         self._level = level
         self._options = options
         self._names: dict[str, str] = {}
+        self._copies: dict[str, str] = {}
         self.instructions: list[Instruction] = []
         self.files: dict[str, bytes] = {}
         self.stages: dict[str, str] = {}
         self.exported: dict[str, str] = {}
+        self.bases: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
-        self._mounts = StepMounts(phase, level, lambda key: self._names[key])
+        self._mounts = StepMounts(phase, level, lambda key: self._copies.get(key) or self._names[key])
         self._ops = {key: self._op(key) for key in phase.steps}
+        if not level.firm_readonly:
+            self._copy_given()
         self.open_network = self._forced_open()
         self.target_network = self._target_network()
 
@@ -151,6 +165,12 @@ class _Lowering:
             raise InternalError("steps of one phase have one execution platform")
         return vertex.op
 
+    def _copy_given(self) -> None:
+        """Scripts and CA bundle in a stage of their own, see ``mounts.context_file``."""
+        self.instructions += [From("scratch", GIVEN), Copy("", f"{_SCRIPTS}/", f"/{_SCRIPTS}/")]
+        if self._options.ca_bundle:
+            self.instructions.append(Copy("", self._options.ca_bundle, f"/{self._options.ca_bundle}"))
+
     def step(self, key: str) -> None:
         """The stage of a step, once."""
         if key in self._names:
@@ -159,9 +179,8 @@ class _Lowering:
         self._refuse(key, op)
         vertex = self._phase.definition[key]
         below = self._rootfs(vertex.inputs[0].vertex)
-        for edge in vertex.inputs:  # their stages stand before this one
-            if edge.vertex in self._ops and edge.vertex not in self._phase.inputs:
-                self.step(edge.vertex)
+        for number in sorted({mount.input for mount in op.mounts if isinstance(mount, BindMount)}):
+            self._bound(vertex.inputs[number].vertex)
         self._open_stage(below, f"step-{short_key(key)}", key)
         if op.outputs and not is_root(op):
             self._give_folder(op)
@@ -175,6 +194,17 @@ class _Lowering:
         for mount in scripts.given_secrets(op, self._phase.secrets):
             self.secrets[mount.id] = secret_variable(mount.id)
         self.files[path] = scripts.step_script(self._script(key, op))
+
+    def _bound(self, key: str) -> None:
+        """The stage of what a step binds, which must stand before the step's own."""
+        if key in self._phase.inputs:
+            if key not in self._copies:
+                name = self._copies[key] = f"input-{short_key(key)}"
+                self.stages[name] = key
+                self.instructions.append(From("scratch", name))
+                self.instructions.append(Copy("", f"{self._phase.inputs[key]}/", "/"))
+        elif key in self._ops:
+            self.step(key)
 
     def _refuse(self, key: str, op: ExecOp) -> None:
         """What this engine cannot do with any level."""
@@ -241,6 +271,10 @@ class _Lowering:
                 if "@sha256:" not in base.value:
                     raise InternalError(f"base {base.value!r} is not pinned by digest")
                 self._open_stage(base.value, name, key)
+            case "tar" if self._level.named_contexts:
+                self._names[key] = name
+                self.stages[name] = key
+                self.bases[name] = base.value
             case "tar":
                 self._open_stage("scratch", name, key)
                 self.instructions.append(Add(base.value, "/"))

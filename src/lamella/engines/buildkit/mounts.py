@@ -14,7 +14,10 @@ from lamella.errors import ConfigError, InternalError
 from lamella.graph.mount import BindMount, CacheMount, Mount, SecretMount, StateMount, TmpfsMount
 from lamella.graph.op import ExecOp
 
-__all__ = ["CA_FOLDER", "StepMounts", "cache_id", "context_file", "is_root", "secret_id", "secret_variable"]
+__all__ = ["CA_FOLDER", "GIVEN", "StepMounts", "cache_id", "context_file", "is_root", "secret_id", "secret_variable"]
+
+GIVEN = "given"
+"""A stage with scripts and CA bundle, for builders that cannot keep a step from writing into the context."""
 
 CA_FOLDER = "/run/lamella"
 """Where the joined CA bundle is made, in memory."""
@@ -43,18 +46,23 @@ def is_root(op: ExecOp) -> bool:
 
 
 def context_file(path: str, target: str, level: Level) -> MountOption:
-    """A file of the context that a step must not change; where a builder would let it, it gets a copy."""
+    """A file of the context that a step must not change; where a builder would let it, it gets a copy.
+
+    That copy is one of the stage ``GIVEN``: what lies below a writable bind becomes unchangeable in the builder, so
+    the context itself would have to be sent again as a whole, with every build (measured on 0.8 and 0.25).
+    """
+    source = (("source", path),) if level.firm_readonly else (("from", GIVEN), ("source", path))
     mode: _Options = () if level.firm_readonly else (("rw", None),)
-    return MountOption((("type", "bind"), ("source", path), ("target", target), *mode))
+    return MountOption((("type", "bind"), *source, ("target", target), *mode))
 
 
 @dataclass(frozen=True, slots=True)
 class StepMounts:
-    """Makes the mounts of a phase's steps. ``product_stage`` gives the stage of a step that has a product."""
+    """Makes the mounts of a phase's steps. ``stage_of`` gives the stage of a step's product, or of an input's copy."""
 
     phase: Phase
     level: Level
-    product_stage: Callable[[str], str]
+    stage_of: Callable[[str], str]
 
     def of(self, key: str, op: ExecOp, script: str, ca_bundle: str) -> tuple[MountOption, ...]:
         """All mounts: the ``script`` and the CA bundle (empty: none) of the context, what the op names, outer first.
@@ -85,15 +93,19 @@ class StepMounts:
                 raise InternalError("secrets are mounted by their place among the secrets")
 
     def _source(self, key: str, mount: BindMount) -> _Options:
-        """Where a bind comes from: a folder of the context, or the product of a step in this phase."""
+        """Where a bind comes from: the copy of a folder of the context, or the product of a step in this phase.
+
+        Copies are for the reason that ``context_file`` names.
+        """
         vertex = self.phase.definition[key].inputs[mount.input].vertex
         inner = mount.source.strip("/")
         if vertex in self.phase.inputs:
-            return (("source", _joined(self.phase.inputs[vertex], inner)),)
+            return (("from", self.stage_of(vertex)), *((("source", inner),) if inner else ()))
         if vertex not in self.phase.steps:
             name = self.phase.definition[vertex].info.name
             raise InternalError(f"product {name!r} is neither in the phase nor handed in")
-        return (("from", self.product_stage(vertex)), ("source", _joined(f"{scripts.OUT}/product", inner)))
+        product = f"{scripts.OUT}/product"
+        return (("from", self.stage_of(vertex)), ("source", f"{product}/{inner}" if inner else product))
 
     def _cache(self, op: ExecOp, mount: CacheMount | StateMount, default: str, sharing: str) -> MountOption:
         identity = self.phase.states.get(mount.id, default)
@@ -115,10 +127,6 @@ class StepMounts:
                 options = (("type", "secret"), ("id", secret_id(mount.id)), ("target", place), ("required", None))
                 found.append(MountOption((*options, *(_owner(op, "0400", "0444") or (("mode", "0400"),)))))
         return found
-
-
-def _joined(folder: str, inner: str) -> str:
-    return f"{folder}/{inner}" if inner else folder
 
 
 def _owner(op: ExecOp, mode: str, others: str) -> _Options:

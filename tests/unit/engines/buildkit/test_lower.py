@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -84,29 +85,40 @@ def test_a_step_that_shall_run_again_differs_in_its_script_alone() -> None:
     assert changed == {f"scripts/{short_key(sample.product)}"}
 
 
+def _dockerfiles(lowered: Lowered) -> str:
+    """All Dockerfiles of a call; those of bases are in targets of their own."""
+    targets: Mapping[str, dict[str, str]] = lowered.bake["target"]
+    return "".join(target["dockerfile-inline"] for target in targets.values())
+
+
+def _exporting(lowered: Lowered) -> list[dict[str, Any]]:
+    """The bake targets that give something back."""
+    return [lowered.bake["target"][target.name] for target in lowered.targets]
+
+
 # -- stages ------------------------------------------------------------------------------------------------------------
 
 
 def test_stages_are_named_by_definition_keys() -> None:
     sample = two_steps()
     lowered = lower(sample.phase, L4, PLAIN)
-    assert set(lowered.stages.values()) == {sample.base, sample.tools, sample.product, sample.packed}
+    assert set(lowered.stages.values()) == {sample.base, sample.tools, sample.product, sample.packed, sample.sources}
     for name, key in lowered.stages.items():
-        assert f" AS {name}\n" in lowered.dockerfile
+        assert f" AS {name}\n" in _dockerfiles(lowered)
         assert name.endswith(key.removeprefix("sha256:")[:16])
 
 
 def test_a_stage_stands_before_the_one_that_reads_it_whatever_the_order_of_steps() -> None:
     sample = two_steps()
     turned = replace(sample.phase, steps=tuple(reversed(sample.phase.steps)))
-    seen: set[str] = set()
+    seen = {"base-" + short_key(sample.base)}
     for line in lower(turned, L4, PLAIN).dockerfile.splitlines():
         words = line.split()
         if words[:1] == ["FROM"]:
             assert words[1] == "scratch" or words[1] in seen
             seen.add(words[3])
         elif words[:1] == ["RUN"]:
-            assert all(mount.get("from", next(iter(seen))) in seen for mount in _read_mounts(line))
+            assert all(mount["from"] in seen for mount in _read_mounts(line) if "from" in mount)
 
 
 def test_bases_come_from_a_registry_a_tar_or_nothing() -> None:
@@ -114,10 +126,33 @@ def test_bases_come_from_a_registry_a_tar_or_nothing() -> None:
     pinned = f"registry.example/base@sha256:{'a' * 64}"
     image = replace(sample.phase, bases=FrozenMap({sample.base: BaseRef("image", pinned)}))
     assert f"FROM {pinned} AS base-" in lower(image, L4, PLAIN).dockerfile
-    assert 'ADD ["bases/base.tar","/"]' in lower(sample.phase, L4, PLAIN).dockerfile
+    assert 'ADD ["bases/base.tar","/"]' in lower(sample.phase, L0, PLAIN).dockerfile
     moving = replace(sample.phase, bases=FrozenMap({sample.base: BaseRef("image", "registry.example/base:1")}))
     with pytest.raises(InternalError, match="not pinned"):
         lower(moving, L4, PLAIN)
+
+
+def test_a_base_is_sent_once_for_all_targets_where_the_level_can() -> None:
+    sample = two_steps()
+    own = replace(sample.phase, bases=FrozenMap({sample.base: BaseRef("tar", "bases/0123/base.tar")}))
+    lowered = lower(own, L4, PLAIN)
+    name = f"base-{short_key(sample.base)}"
+    base = lowered.bake["target"][name]
+    assert (base["context"], base["output"]) == ("context/bases/0123", ["type=cacheonly"])
+    assert base["dockerfile-inline"].endswith(f'FROM scratch AS {name}\nADD ["base.tar","/"]\n')
+    assert "bases/" not in lowered.dockerfile
+    assert all(target["contexts"] == {name: f"target:{name}"} for target in _exporting(lowered))
+    assert name not in lowered.bake["group"]["default"]["targets"]
+
+
+def test_no_step_binds_the_context_writable_because_a_builder_would_want_it_anew() -> None:
+    for level in LEVELS.values():
+        lowered = lower(two_steps().phase, level, LowerOptions(allow_network=True, ca_bundle="ca.pem"))
+        for line in lowered.dockerfile.splitlines():
+            mounts = _read_mounts(line, words=level.mount_words) if line.startswith("RUN") else []
+            binds = [mount for mount in mounts if mount["type"] == "bind"]
+            assert all("from" in mount for mount in binds if "rw" in mount)
+            assert all("rw" in mount for mount in binds) or level is not L0
 
 
 def _chain(below: Vertex, phase: Mapping[str, object]) -> tuple[Phase, str, str]:
@@ -181,7 +216,9 @@ def test_a_product_of_the_same_phase_is_bound_from_its_stage_and_one_made_before
     assert bind == {"type": "bind", "from": stage, "source": "/lamella/out/product", "target": "/in", "rw": ""}
     made = replace(sample.phase, inputs=sample.phase.inputs.with_items({sample.product: "inputs/app"}))
     (_, bind) = _mounts(lower(made, L4, PLAIN), sample.packed)
-    assert bind == {"type": "bind", "source": "inputs/app", "target": "/in", "rw": ""}
+    assert bind == {"type": "bind", "from": f"input-{short_key(sample.product)}", "target": "/in", "rw": ""}
+    text = lower(made, L4, PLAIN).dockerfile
+    assert f'FROM scratch AS input-{short_key(sample.product)}\nCOPY ["inputs/app/","/"]\n' in text
 
 
 def test_paths_with_odd_names_reach_the_mounts_at_both_kinds_of_front_end() -> None:
@@ -191,9 +228,7 @@ def test_paths_with_odd_names_reach_the_mounts_at_both_kinds_of_front_end() -> N
         mounts = _mounts(
             lower(sample.phase, level, LowerOptions(allow_network=True)), sample.product, words=level is L4
         )
-        assert {"inputs/sources/" + odd, f"/cache/{odd}"} <= {m.get("source", "") for m in mounts} | {
-            m["target"] for m in mounts
-        }
+        assert {odd, f"/cache/{odd}"} <= {m.get("source", "") for m in mounts} | {m["target"] for m in mounts}
 
 
 def test_states_are_locked_and_their_ids_say_what_they_are_for() -> None:
@@ -255,7 +290,7 @@ def test_secrets_reach_buildx_by_variables_or_files_and_never_by_their_own_ids()
     )
     phase = replace(one_step(op).phase, secrets=frozenset({"a,id=b", "f"}))
     lowered = lower(phase, L4, LowerOptions(secret_files=FrozenMap({"f": "/run/x,y"})))
-    (target,) = lowered.bake["target"].values()
+    (target,) = _exporting(lowered)
     ids = {variable.rsplit("_", 1)[1].lower(): variable for variable in lowered.secrets.values()}
     assert set(lowered.secrets) == {"a,id=b", "f"}
     assert len(target["secret"]) == 2
@@ -288,7 +323,7 @@ def test_each_step_has_the_network_that_it_asks_for() -> None:
     sample = two_steps(network="host")
     lowered = lower(sample.phase, L4, LowerOptions(network="host"))
     assert [_network(lowered, key) for key in sample.phase.steps] == ["", "--network=none", "--network=none"]
-    assert {target["network"] for target in lowered.bake["target"].values()} == {"host"}
+    assert {target["network"] for target in _exporting(lowered)} == {"host"}
     assert lowered.allow == ("network.host",)
     assert lowered.open_network == frozenset()
     assert lowered.notes == ()
@@ -299,13 +334,13 @@ def test_each_step_has_the_network_that_it_asks_for() -> None:
 
 def test_the_host_network_is_not_asked_for_when_no_step_needs_any() -> None:
     lowered = lower(two_steps(network="none").phase, L4, LowerOptions(network="host"))
-    assert {target["network"] for target in lowered.bake["target"].values()} == {"none"}
+    assert {target["network"] for target in _exporting(lowered)} == {"none"}
     assert lowered.allow == ()
 
 
 def test_the_oldest_level_closes_the_network_of_a_whole_phase() -> None:
     lowered = lower(two_steps(network="none").phase, L0, PLAIN)
-    assert {target["network"] for target in lowered.bake["target"].values()} == {"none"}
+    assert {target["network"] for target in _exporting(lowered)} == {"none"}
     assert lowered.open_network == frozenset()
     assert "--network" not in lowered.dockerfile
 
@@ -390,9 +425,7 @@ def test_a_bundle_goes_only_to_steps_with_the_network() -> None:
 
 def test_proxies_are_build_arguments_and_no_lines() -> None:
     lowered = lower(two_steps().phase, L4, LowerOptions(proxies=FrozenMap({"http_proxy": "http://proxy.example:3128"})))
-    assert all(
-        target["args"] == {"http_proxy": "http://proxy.example:3128"} for target in lowered.bake["target"].values()
-    )
+    assert all(target["args"] == {"http_proxy": "http://proxy.example:3128"} for target in _exporting(lowered))
     assert "proxy.example" not in lowered.dockerfile
     assert not any(b"proxy.example" in data for data in lowered.files.values())
 
