@@ -1,1 +1,1 @@
-"""Registry: pulling images from registries, layouts and archives; nothing is believed that was not verified."""
+"""Registries, layouts and archives: pulling and pushing; nothing is believed that was not verified."""
