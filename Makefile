@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format coverage bench bench-core lock reference clean
+.PHONY: help setup demo test test-all lint format coverage bench bench-core bench-publish lock reference clean
 
 BIN := .venv/bin
 WORKERS ?= auto
@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with the locked development set
 	@scripts/bootstrap.sh python
@@ -43,11 +43,15 @@ format: setup ## Let ruff repair and format what it can
 coverage: setup ## Line and branch coverage of the unit tests
 	@$(PYTEST) tests/unit --cov --cov-report=term
 
-bench: bench-core ## Every benchmark; results go to benchmarks/results
+bench: bench-core bench-publish ## Every benchmark; results go to benchmarks/results
 
 bench-core: ## Start-up, no-op build, planning, layer writing, sandbox start, memory
 	@scripts/bootstrap.sh demo
 	@$(BIN)/python -m benchmarks.core
+
+bench-publish: ## From a change to a published image, against BuildKit and Docker; export, no-op, --load, memory
+	@scripts/bootstrap.sh test
+	@$(BIN)/python -m benchmarks.publish
 
 lock: setup ## Resolve pyproject.toml anew into requirements-dev.lock (no index host in it)
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
