@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -52,21 +52,27 @@ def _line(error: dict[str, object]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def said(answer: Response) -> str:
+def said(answer: Response, secrets: Iterable[str] = ()) -> str:
     """What an answer says in its own words, cleaned and short (R2), with a colon before it; empty for nothing."""
-    words = clean_body((read_refusal(answer).text or answer.body.decode("utf-8", "replace")).encode())
+    words = clean_body((read_refusal(answer).text or answer.body.decode("utf-8", "replace")).encode(), secrets)
     return f": {words}" if words else ""
 
 
 def failure(
-    answer: Response, what: str, repository: Repository, *, has_credential: Callable[[], bool] = lambda: False
+    answer: Response,
+    what: str,
+    repository: Repository,
+    *,
+    has_credential: Callable[[], bool] = lambda: False,
+    secrets: Iterable[str] = (),
 ) -> LamellaError:
     """The error for an answer that is not what was asked for.
 
     401 and 403 are for who holds the credentials (7); everything else is the registry's or the network's (6).
     ``has_credential`` says whether something is stored for the registry; it is asked only where that matters.
+    ``secrets`` are what must not be shown.
     """
-    text = f"{what}: {repository.host} answered {answer.status}{said(answer)}"
+    text = f"{what}: {repository.host} answered {answer.status}{said(answer, secrets)}"
     if answer.status in (401, 403):
         hint = login_hint(repository)
         if has_credential():

@@ -80,6 +80,7 @@ class Authorizer:
         self._basic: set[str] = set()
         self._lock = threading.Lock()
         self._asking: dict[tuple[str, str], threading.Lock] = {}
+        self._sent: set[str] = set()
 
     def headers(self, repository: Repository, scope: str) -> dict[str, str]:
         """What a request to the registry carries: nothing before it was challenged."""
@@ -88,7 +89,7 @@ class Authorizer:
             basic = repository.host in self._basic
         if token is not None and token.until > self._http.timing.monotonic():
             return {"Authorization": f"Bearer {token.value}"}
-        credential = self._credentials(repository.registry) if basic else None
+        credential = self._known(repository) if basic else None
         return {"Authorization": credential.basic} if credential is not None else {}
 
     def answer(
@@ -102,9 +103,9 @@ class Authorizer:
         token service does not answer.
         """
         if not repository.is_own(refusal.url):  # a redirect led away; its wishes are not ours
-            raise refusal.failure(what, kind=AuthError)
+            raise self._refused(what, refusal)
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(_header(refusal))}
-        credential = self._credentials(repository.registry)
+        credential = self._known(repository)
         if "bearer" in challenges:
             with self._lock:
                 asking = self._asking.setdefault((repository.host, scope), threading.Lock())
@@ -113,14 +114,15 @@ class Authorizer:
                     return  # another thread was here first
                 self._get_token(repository, scope, challenges["bearer"], credential, what)
         elif "basic" not in challenges:
-            raise refusal.failure(what, kind=AuthError)
+            raise self._refused(what, refusal)
         elif credential is None or not credential.password:
             raise AuthError(
                 f"{repository.registry} wants a user name and password, and none is stored for it",
                 hint=login_hint(repository),
             )
         elif sent.get("Authorization") == credential.basic:
-            raise self._refused(repository, refusal)
+            what = f"the stored credentials of {repository.registry} are refused"
+            raise self._refused(what, refusal, login_hint(repository))
         else:
             with self._lock:
                 self._basic.add(repository.host)
@@ -137,9 +139,22 @@ class Authorizer:
         with self._lock:
             self._tokens[repository.host, scope] = token
 
-    def _refused(self, repository: Repository, refusal: Response) -> AuthError:
-        what = f"the stored credentials of {repository.registry} are refused"
-        return AuthError(f"{what}: it answered {refusal.status}{said(refusal)}", hint=login_hint(repository))
+    def _known(self, repository: Repository) -> Credential | None:
+        """The stored credential; what it hides is remembered, so that no message shows it."""
+        credential = self._credentials(repository.registry)
+        if credential is not None:
+            with self._lock:
+                self._sent.update(credential.secrets)
+        return credential
+
+    def secrets(self) -> frozenset[str]:
+        """What was sent so far and must not be shown, should a server repeat it."""
+        with self._lock:
+            return frozenset(self._sent | {token.value for token in self._tokens.values()}) - {""}
+
+    def _refused(self, what: str, answer: Response, hint: str = "") -> AuthError:
+        where = urlsplit(answer.url).netloc.rpartition("@")[2]
+        return AuthError(f"{what}: {where} answered {answer.status}{said(answer, self.secrets())}", hint=hint)
 
     def _fetch_token(
         self, repository: Repository, challenge: Challenge, scope: str, credential: Credential | None, what: str
@@ -166,9 +181,10 @@ class Authorizer:
             sent = {"Authorization": credential.basic} if credential is not None else {}
             answer = self._http.request("GET", url, headers=sent, limit=_TOKEN_LIMIT)
         if answer.status in (400, 401, 403):
-            raise AuthError(f"{what} was answered {answer.status}{said(answer)}", hint=login_hint(repository))
+            raise self._refused(what, answer, login_hint(repository))
         if answer.status != 200:
-            raise answer.failure(what)
+            where = urlsplit(realm).netloc
+            raise RegistryError(f"{what}: {where} answered {answer.status}{said(answer, self.secrets())}")
         return self._token_of(answer, what)
 
     def _token_of(self, answer: Response, what: str) -> _Token:

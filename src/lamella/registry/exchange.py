@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from lamella.errors import HostileInputError, IntegrityError, LamellaError, RegistryError
 from lamella.oci.digest import check_digest
@@ -69,7 +70,8 @@ class Exchange:
 
     def failure(self, answer: Response, what: str, repository: Repository) -> LamellaError:
         """The error for an answer that is not what was asked for."""
-        return failure(answer, what, repository, has_credential=lambda: self.auth.has_credential(repository))
+        known, secrets = partial(self.auth.has_credential, repository), self.auth.secrets()
+        return failure(answer, what, repository, has_credential=known, secrets=secrets)
 
     def first_byte(self, repository: Repository, digest: str, what: str) -> tuple[Response, bool]:
         """Asks for the first byte of a blob: any answer without its body, and whether a byte came.
@@ -120,5 +122,7 @@ class Exchange:
 
         try:
             yield from download(self.http, url, headers=headers, size=size, limit=size, on_refusal=refused)
+        except RefusedError as error:
+            raise self.failure(error.answer, what, repository) from error
         except TooMuchError as error:
             raise IntegrityError(f"{what}: {error.message}") from error

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from lamella.errors import IntegrityError, LamellaError, RegistryError
-from lamella.transport.client import Budget, Client, FinalError, Opened, Response, TooMuchError
+from lamella.transport.client import Budget, Client, FinalError, Opened, RefusedError, Response, TooMuchError
 from lamella.transport.redaction import redact_url
 from lamella.transport.retry import RETRIED_STATUS, retry_after
 
@@ -90,7 +90,7 @@ class _Download:
         what = f"GET {redact_url(self._url)}"
         if answer.status in RETRIED_STATUS:
             wait = retry_after(answer.headers, self._client.policy.longest_retry_after)
-            self._budget.failed(answer.failure(what), tries=self._client.policy.tries, wait=wait)
+            self._budget.failed(RefusedError(what, answer), tries=self._client.policy.tries, wait=wait)
             return
         if answer.status == 416:
             raise RegistryError(f"{what}: the server has fewer bytes than it gave before")

@@ -126,3 +126,21 @@ def test_a_refusal_at_the_token_service_is_no_registry_error(remote: Remote, sta
         with pytest.raises(LamellaError, match="account suspended") as caught:
             remote(registry, "a").head("1")
         assert caught.value.exit_code == 7
+
+
+@pytest.mark.parametrize("tokens", [False, True], ids=["basic", "tokens"])
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+def test_a_server_that_repeats_what_it_was_sent_is_not_quoted(remote: Remote, tokens: bool, status: int) -> None:
+    owner = Account.owner("me", "very-s3cret-password")
+    with MemoryRegistry(accounts=[owner], tokens=tokens) as registry:
+        image = registry.add_image("a", "1")
+        repository = remote(registry, "a", credential(owner))
+        assert repository.head("1") is not None
+        sent = registry.requests[-1].headers["authorization"].partition(" ")[2]
+        body = f"you are very-s3cret-password with {sent}, or {owner.basic}".encode()
+        registry.script(Fault("/v2/", times=0, status=status, body=body))
+        for act in (lambda: repository.require_manifest("1"), lambda: repository.read_blob(image.config, 10_000)):
+            with pytest.raises(LamellaError, match="you are") as caught:
+                act()
+            text = f"{caught.value.message} {caught.value.hint} {caught.value.details}"
+            assert not any(secret in text for secret in ("very-s3cret-password", sent, owner.basic))
