@@ -52,6 +52,7 @@ def _output_options(function: F) -> F:
         click.option(
             "-o",
             "--output",
+            type=click.Path(allow_dash=True, file_okay=False),
             default="",
             metavar="FOLDER|-",
             help="Where the files go; - prints the one asked for. [default: the project's folder]",
@@ -65,7 +66,7 @@ def _output_options(function: F) -> F:
     return function
 
 
-@command.command("dockerfile")
+@command.command("dockerfile", short_help="A Dockerfile, and its ignore file.")
 @project_options
 @click.option("--monolithic", is_flag=True, help="One image of one cell, one file, nothing beside it.")
 @_output_options
@@ -84,7 +85,7 @@ def dockerfile(monolithic: bool, **options: Any) -> int:
     return _eject("dockerfile", monolithic=monolithic, **options)
 
 
-@command.command("bake")
+@command.command("bake", short_help="A bake file over the Dockerfile.")
 @project_options
 @_output_options
 def bake(**options: Any) -> int:
@@ -97,7 +98,7 @@ def bake(**options: Any) -> int:
     return _eject("bake", **options)
 
 
-@command.command("compose")
+@command.command("compose", short_help="Compose files for development and production.")
 @project_options
 @_output_options
 def compose(**options: Any) -> int:
@@ -114,7 +115,7 @@ def compose(**options: Any) -> int:
     return _eject("compose", **options)
 
 
-@command.command("makefile")
+@command.command("makefile", short_help="A Makefile over all of the others.")
 @project_options
 @_output_options
 def makefile(**options: Any) -> int:
@@ -127,7 +128,7 @@ def makefile(**options: Any) -> int:
     return _eject("makefile", **options)
 
 
-@command.command("script")
+@command.command("script", short_help="A shell script around docker buildx build.")
 @project_options
 @_output_options
 def script(**options: Any) -> int:
