@@ -1,4 +1,4 @@
-"""What a BuildKit version can do, and which one a Docker Engine carries (ADR 11 has the measurements).
+"""What a BuildKit version can do, and which one a Docker Engine carries (ADR 15 has the measurements).
 
 A Docker Engine parses Dockerfiles with the front end that was compiled into it, and we never ask for another one, so
 the version of BuildKit decides alone. Thresholds marked *read* come from the sources of those versions, the others

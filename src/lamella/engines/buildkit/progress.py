@@ -1,6 +1,6 @@
 """Reads ``buildx --progress=rawjson``: one JSON object a line, BuildKit's SolveStatus (``client/graph.go``).
 
-What real engines do (ADR 11): a vertex is repeated, and merged here by digest; it is reported once for each target
+What real engines do (ADR 15): a vertex is repeated, and merged here by digest; it is reported once for each target
 that needs it, with times a few microseconds apart, so intervals are united before they are summed; the same step may
 have several digests, all but one of them cached; ``cached`` may come without ``started``; a cut log has no marks; text
 that is no JSON follows an error.
