@@ -27,6 +27,7 @@ from lamella.engines.local.mounts import (
     view_of,
 )
 from lamella.engines.local.stage import stage_input
+from lamella.engines.local.unchanged import drop_unchanged
 from lamella.errors import HostileInputError
 from lamella.graph.fileset import FileSet
 from lamella.host.rooted import Rooted
@@ -99,6 +100,9 @@ class StepRoot:
         with Rooted(self._job.result, links=False) as upper:
             for path in reversed(self._made):
                 _remove_if_empty(upper, path)
+        if self._lowers:
+            with view_of(self._lowers, str(self._home / "view"), rootless=self._rootless) as below:
+                drop_unchanged(self._job.result, below)
         return scan_upper(self._job.result, self._lowers)
 
     @contextmanager
