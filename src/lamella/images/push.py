@@ -84,10 +84,14 @@ def artifact(attachment: Attachment, subject: Descriptor) -> Manifest:
 
 @dataclass(slots=True)
 class Freight:
-    """What moved: blobs by how they came (present, mounted, sent), and the bytes of those that were sent."""
+    """What moved: blobs by how they came (present, mounted, sent), and the bytes of those that were sent.
+
+    ``log`` has each as (repository, digest, bytes, how), in the order they were done.
+    """
 
     blobs: dict[str, int] = field(default_factory=lambda: {"present": 0, "mounted": 0, "sent": 0})
     sent_bytes: int = 0
+    log: list[tuple[str, str, int, str]] = field(default_factory=list)
 
 
 class Pusher:
@@ -159,6 +163,7 @@ class Pusher:
         with self._lock:
             self.freight.blobs[action] += 1
             self.freight.sent_bytes += blob.size if action == "sent" else 0
+            self.freight.log.append((repository.name, blob.digest, blob.size, action))
 
     def push(self, repository: RemoteRepository, parcel: Parcel) -> Descriptor:
         """Pushes a parcel's manifest by digest, and what refers to it, after its blobs; looks whether all is there.

@@ -61,7 +61,14 @@ def release_json(facts: ReleaseFacts, outcome: PublishOutcome) -> dict[str, Any]
         "tags": [_tag(tag) for tag in outcome.tags],
         "checks": dict.fromkeys(facts.unchecked, "not run"),
         "notes": list(facts.notes),
-        "transfer": {**outcome.freight.blobs, "bytes": outcome.freight.sent_bytes},
+        "transfer": {
+            **outcome.freight.blobs,
+            "bytes": outcome.freight.sent_bytes,
+            "blobs": [
+                {"repository": repository, "digest": digest, "size": size, "action": action}
+                for repository, digest, size, action in outcome.freight.log
+            ],
+        },
     }
 
 

@@ -190,6 +190,16 @@ def test_documents_about_an_image_refer_to_its_manifest(shop: Shop, registry: Me
     assert dict(registry.manifests) == before
 
 
+def test_a_document_that_is_there_is_not_pushed_again(shop: Shop, registry: MemoryRegistry) -> None:
+    release = shop.release(plan(cell(), shop.repository), attachments=(SBOM,))
+    shop.publish(release)
+    for tag in ("latest", "1.2.0", "1.2.0-amd64"):  # as a run that was killed before its tags would leave it
+        del registry.manifests["acme/shop", tag]
+    before = registry.content.referrers("acme/shop", release.descriptor.digest)
+    assert shop.publish(release).is_complete
+    assert registry.content.referrers("acme/shop", release.descriptor.digest) == before
+
+
 def test_what_cannot_be_signed_is_not_tagged(shop: Shop) -> None:
     signed: list[str] = []
 

@@ -65,7 +65,7 @@ def test_the_record_has_what_programs_need() -> None:
     assert (bad["state"], bad["error"], bad["allowed_to_fail"]) == ("failed", "compile failed", False)
     assert (record["complete"], record["releasable"]) == (False, False)
     assert release_json(replace(facts, require="any"), found)["releasable"]
-    assert record["transfer"] == {"present": 1, "mounted": 0, "sent": 2, "bytes": 300}
+    assert record["transfer"] == {"present": 1, "mounted": 0, "sent": 2, "bytes": 300, "blobs": []}
 
 
 def test_the_notes_say_what_is_there_how_to_run_it_and_what_is_not() -> None:
