@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 from lamella.engines.base import NO_RESTORER, Restorer
 from lamella.errors import AuthError, IntegrityError, LamellaError, RegistryError
 from lamella.images.variants import named_variant
 from lamella.oci.manifest import Descriptor
+from lamella.oci.media import LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, compression_of
 from lamella.registry.remote import RemoteRepository
 from lamella.store.store import Store
 
 __all__ = ["LayerForms"]
+
+_OCI_TYPES = {"none": LAYER_TAR, "gzip": LAYER_GZIP, "zstd": LAYER_ZSTD}
+"""Docker's names for the same bytes have no place in a manifest of the OCI form, and some readers refuse the mix."""
 
 
 class LayerForms:
@@ -46,7 +51,7 @@ class LayerForms:
         noted = (variant for variant in self._store.variants.known(diff_id) if variant.descriptor.digest == blob.digest)
         homes = (*self.homes(blob.digest), home, *(variant.elsewhere for variant in noted))
         self._homes[blob.digest] = tuple(dict.fromkeys(filter(None, homes)))
-        return blob
+        return replace(blob, media_type=_OCI_TYPES[compression_of(blob.media_type)])
 
     def homes(self, digest: str) -> tuple[str, ...]:
         """See ``images.push.BlobSource``."""
