@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from lamella.oci.config import parse_config
@@ -28,7 +28,7 @@ from lamella.registry.layout import open_local
 from lamella.registry.place import Place, RepositoryState
 from lamella.registry.remote import OnTransfer, RemoteRepository
 from lamella.registry.upload import UploadLimits
-from lamella.transport.client import Client, Response
+from lamella.transport.client import Client
 
 __all__ = ["RegistryClient", "RegistryImage", "open_image"]
 
@@ -74,16 +74,6 @@ class RegistryClient:
     def image(self, reference: Reference) -> RegistryImage:
         """The image that a reference names; nothing is asked yet."""
         return RegistryImage(self.repository(reference))
-
-    def get(self, repository: Repository, path: str, *, limit: int, accept: str) -> Response:
-        """One small object of a repository; any answer but 401. Raises AuthError and RegistryError."""
-        what, scope = f"pulling from {repository.name}", repository.pull_scope
-        headers = {"Accept": accept}
-        return self._exchange.request("GET", repository, path, scope=scope, what=what, headers=headers, limit=limit)
-
-    def chunks(self, repository: Repository, digest: str, size: int) -> Iterator[bytes]:
-        """The bytes of a blob as they come, resumed where the connection broke; not verified here."""
-        return self._exchange.chunks(repository, digest, size)
 
 
 class RegistryImage:

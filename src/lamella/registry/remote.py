@@ -19,12 +19,9 @@ from lamella.registry.referrers import Referrers, referrer_of, subject_of
 from lamella.registry.upload import OnBytes, UploadLimits
 from lamella.transport.client import Response
 
-__all__ = ["MANIFEST_TYPES", "OnTransfer", "RemoteRepository", "Transfer"]
+__all__ = ["OnTransfer", "RemoteRepository", "Transfer"]
 
-MANIFEST_TYPES = f"{media.IMAGE_INDEX}, {media.IMAGE_MANIFEST}, {media.DOCKER_INDEX}, {media.DOCKER_MANIFEST}"
-"""What an Accept header names."""
-
-_ACCEPT = {"Accept": MANIFEST_TYPES}
+_ACCEPT = {"Accept": f"{media.IMAGE_INDEX}, {media.IMAGE_MANIFEST}, {media.DOCKER_INDEX}, {media.DOCKER_MANIFEST}"}
 _PAGE = 1000
 
 
