@@ -10,10 +10,13 @@ import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from lamella.graph.fileset import Entry, EntryType, directory_digest
-from lamella.sources.hashing import StatRow
-from lamella.sources.selection import Coverage, Selector
+
+if TYPE_CHECKING:
+    from lamella.sources.hashing import StatRow
+    from lamella.sources.selection import Selector
 
 __all__ = ["KNOWN", "OWN", "RACY", "Columns", "DirectoryRows", "Listing", "Picked"]
 
@@ -249,8 +252,11 @@ class Listing:
 
     # -- selecting -------------------------------------------------------------------------------------------------
 
-    def pick(self, selector: Selector) -> Picked:
-        """What ``selector`` takes."""
+    def pick(self, patterns: tuple[str, ...]) -> Picked:
+        """What globs of ``graph.patterns`` take."""
+        from lamella.sources.selection import Coverage, Selector  # a state that answers were kept for needs none
+
+        selector = Selector(patterns)
         picked, pending = Picked(), [0]
         while pending:
             number = pending.pop()

@@ -18,7 +18,6 @@ from lamella.sources.dockerignore import IgnoreRules, parse_dockerignore
 from lamella.sources.git import Git
 from lamella.sources.hashing import open_regular, unreadable
 from lamella.sources.scan import Scanner
-from lamella.sources.selection import Selector
 
 if TYPE_CHECKING:
     from lamella.graph.protocols import Clock
@@ -109,7 +108,7 @@ class WorkTree:
         with self._lock:
             scanner = self._scanner(context)
             listing = scanner.listing
-            located = list(listing.located(listing.pick(Selector(patterns))))
+            located = list(listing.located(listing.pick(patterns)))
             scanner.know(located)
             return FileSet.of(listing.entry(*at) for at in located)
 
@@ -122,7 +121,7 @@ class WorkTree:
             known = scanner.recall(key)
             if isinstance(known, str):
                 return known
-            picked = listing.pick(Selector(patterns))
+            picked = listing.pick(patterns)
             scanner.know(listing.located(picked))
             found = listing.selection_digest(picked)
             scanner.remember(key, found)
@@ -156,7 +155,7 @@ class WorkTree:
             known = scanner.recall(key)
             if isinstance(known, list):
                 return tuple(known)
-            found = sorted(listing.path(*at) for at in listing.located(listing.pick(Selector(patterns))))
+            found = sorted(listing.path(*at) for at in listing.located(listing.pick(patterns)))
             scanner.remember(key, found)
             return tuple(found)
 
@@ -166,7 +165,7 @@ class WorkTree:
             listing = self._scanner(context).listing
             if not listing.links:
                 return {}
-            located = listing.located(listing.pick(Selector(patterns)))
+            located = listing.located(listing.pick(patterns))
             return {listing.path(*at): listing.links[at[1]] for at in located if at[1] in listing.links}
 
     def exists(self, path: str, *, context: str = "") -> bool:
