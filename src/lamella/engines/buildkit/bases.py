@@ -91,7 +91,7 @@ class Bases:
         if len(layers) == 1:
             return self._blob(layers[0])
         name = digest_value([layer.diff_id for layer in layers])
-        place = f"bases/{short_digest(name)}.tar"
+        place = _place(name)
         path = self._context.reserve(place, name)
         if path is not None:
             tree = _Flat(self._snapshots(chain))
@@ -107,8 +107,8 @@ class Bases:
             raise IntegrityError(f"no blob of layer {short_digest(layer.diff_id)} is in the store", hint="build again")
         plain = [variant for variant in variants if variant.compressor == "none"]
         chosen = (plain or list(variants))[0]
-        place = f"bases/{short_digest(layer.diff_id)}.tar"
-        self._context.add_blob(place, chosen.descriptor.digest)
+        place = _place(layer.diff_id)
+        self._context.add_blob(place, chosen.descriptor)
         return place
 
     def _layers(self, key: str) -> tuple[LayerResult, ...]:
@@ -159,6 +159,13 @@ class _Flat:
         """The bytes of one file."""
         with directory_content(self._holders[entry.path].snapshot.path) as read:
             return tuple(read(entry))
+
+
+def _place(digest: str) -> str:
+    """Where an archive is in the context: in a folder of its own, since a builder keeps one copy for each folder's name
+    and a base is sent by the name of its folder.
+    """
+    return f"bases/lamella-{short_digest(digest)}/base.tar"
 
 
 def _snapshot(store: Store, identity: str) -> Snapshot:

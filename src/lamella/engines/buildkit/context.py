@@ -19,7 +19,10 @@ from lamella.errors import ConfigError, IntegrityError
 from lamella.graph.op import InlineOp, SourceOp
 from lamella.host.rooted import Rooted
 from lamella.layers.content import bytes_content
+from lamella.layers.decompress import open_decompressed
+from lamella.oci import media
 from lamella.oci.digest import short_digest
+from lamella.oci.manifest import Descriptor
 from lamella.planning.walk import inline_fileset
 from lamella.sources.staging import Times, stable_time, stage_tree
 from lamella.store.store import Store
@@ -112,19 +115,25 @@ class Context:
         moment = stable_time(digest)
         os.utime(path, ns=(moment, moment))
 
-    def add_blob(self, place: str, digest: str) -> None:
-        """A copy of a blob of the store."""
-        path = self.reserve(place, digest)
+    def add_blob(self, place: str, blob: Descriptor) -> None:
+        """A layer's blob of the store as an archive that ADD unpacks: before BuildKit 0.11 it knows no zstd."""
+        path = self.reserve(place, blob.digest)
         if path is None:
             return
-        with self._store.blobs.open(digest) as source, disk_errors("staging a base", path), path.open("wb") as out:
+        with self._store.blobs.open(blob.digest) as stored, disk_errors("staging a base", path), path.open("wb") as out:
+            source = open_decompressed(stored, blob.media_type) if blob.media_type == media.LAYER_ZSTD else stored
             while data := source.read(_CHUNK):
                 out.write(data)
-        self.settle(place, digest)
+        self.settle(place, blob.digest)
 
     def finish(self, folder: Path) -> None:
         """Directories that grew while it was filled get one constant mode and time, and all of it its real name."""
-        for path in (self._folder, *(self._folder / name for name in ("inputs", "bases"))):
+        for path in (
+            self._folder,
+            *self._folder.glob("inputs"),
+            *self._folder.glob("bases"),
+            *self._folder.glob("bases/*"),
+        ):
             if path.is_dir():
                 path.chmod(0o755)
                 os.utime(path, ns=(stable_time(""), stable_time("")))
