@@ -11,7 +11,7 @@ from lamella.oci.digest import check_digest, short_digest
 from lamella.oci.manifest import Descriptor
 from lamella.registry.documents import Sink, verified
 from lamella.registry.place import Place
-from lamella.registry.upload import OnBytes, Session, Upload, UploadLimits, open_session, upload_place
+from lamella.registry.upload import OnBytes, Session, Upload, UploadLimits, begun, open_session
 
 __all__ = ["Blobs", "OnTransfer", "Transfer"]
 
@@ -136,7 +136,7 @@ class Blobs:
             if answer.status == 201:
                 return True, None
             if answer.status == 202:
-                session = Session(upload_place(answer, repository))
+                session = begun(answer, repository)
         return False, session
 
     def _same_registry(self, name: str) -> str:

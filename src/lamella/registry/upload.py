@@ -23,7 +23,7 @@ from lamella.registry.hosts import Repository, is_loopback, is_private
 from lamella.transport.client import Budget, FinalError, Response
 from lamella.transport.retry import RETRIED_STATUS, retry_after
 
-__all__ = ["OnBytes", "Session", "Upload", "UploadLimits", "open_session", "upload_place"]
+__all__ = ["OnBytes", "Session", "Upload", "UploadLimits", "begun", "open_session", "upload_place"]
 
 OnBytes = Callable[[int], None]
 """Takes the number of bytes that moved since the last call; negative when some must be sent again. What it raises ends
@@ -103,6 +103,11 @@ def open_session(exchange: Exchange, repository: Repository, *, scope: str, quer
     what = f"pushing to {repository.name}"
     path = f"blobs/uploads/{f'?{query}' if query else ''}"
     return exchange.request("POST", repository, path, scope=scope, what=what, body=b"", repeat=not query)
+
+
+def begun(answer: Response, repository: Repository) -> Session:
+    """The upload that an answer of 202 began."""
+    return Session(upload_place(answer, repository), _least(answer))
 
 
 def upload_place(answer: Response, repository: Repository) -> str:
@@ -196,8 +201,7 @@ class Upload:
         answer = open_session(self._exchange, self._repository, scope=self._repository.push_scope)
         if answer.status != 202:
             raise self._exchange.failure(answer, self._what, self._repository)
-        self._session = Session(upload_place(answer, self._repository), _least(answer))
-        self._at = 0
+        self._session, self._at = begun(answer, self._repository), 0
 
     def _step(self, file: BinaryIO) -> bool:
         """One request; True when the blob is complete."""

@@ -122,6 +122,13 @@ def test_a_mount_that_fails_ends_in_an_upload(registry: MemoryRegistry, remote: 
     assert len(posts) == (0 if status == 202 else 1), "the session that a declined mount began is used"
 
 
+def test_the_session_of_a_declined_mount_keeps_the_size_of_its_chunks(remote: Remote) -> None:
+    with MemoryRegistry(options=Options(least_chunk=700, mounts=False)) as registry:
+        descriptor, open_ = blob(noise(1000))
+        remote(registry, "a", whole=400, chunk=300).push_blob(descriptor, open_, mount_from=["b"])
+        assert [seen.size for seen in registry.requests if seen.method == "PATCH"] == [700, 300]
+
+
 # -- manifests ---------------------------------------------------------------------------------------------------------
 
 
