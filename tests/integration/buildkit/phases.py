@@ -22,6 +22,7 @@ APPLETS = (
     "sh", "sort", "test", "touch", "tr", "true", "wc",
 )  # fmt: skip
 SECRET = "hunter2"  # harmless
+CAPABILITY = "SCHILY.xattr.security.capability"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Member:
     gid: int
     data: bytes = b""
     link: str = ""
+    kind: bytes = tarfile.REGTYPE
+    capability: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +137,7 @@ def _members(path: Path) -> dict[str, Member]:
         for entry in archive:
             file = archive.extractfile(entry) if entry.isfile() else None
             data = b"" if file is None else file.read()
-            found[entry.name.rstrip("/")] = Member(entry.mode, entry.uid, entry.gid, data, entry.linkname)
+            capability = entry.pax_headers.get(CAPABILITY, "")
+            member = Member(entry.mode, entry.uid, entry.gid, data, entry.linkname, entry.type, capability)
+            found[entry.name.rstrip("/")] = member
     return found

@@ -16,7 +16,7 @@ from lamella.graph.events import VertexLog
 from lamella.graph.mount import BindMount, CacheMount, SecretMount, TmpfsMount
 from lamella.graph.op import Command, ExecOp, ImageOp, NewUser, OutputPath, UsersOp
 from lamella.graph.vertex import Input, RootfsOf, Vertex, VertexInfo
-from tests.integration.buildkit.phases import Built, RealBuilder, add_file, build, busybox_tar
+from tests.integration.buildkit.phases import CAPABILITY, Built, RealBuilder, add_file, build, busybox_tar
 from tests.integration.components.presence import require_program
 from tests.integration.components.tools import BuildKit, DockerEngine, run_tool
 from tests.unit.engines.buildkit.sample import AMD64, Sample, command, one_step, two_steps
@@ -225,6 +225,41 @@ def test_layers_of_a_chain_are_laid_on_the_base(builder: RealBuilder, tmp_path: 
     members = built.exports["product", step]
     assert members["evidence/0"].data == b"shop\n"
     assert members["product/passwd"].uid == 91, "a user other than root copies as itself"
+
+
+def test_what_a_tree_has_besides_bytes_survives_the_way_in_and_out(
+    builder: RealBuilder, tmp_path: Path, small_base: Path
+) -> None:
+    """Capabilities (capabilities(7), revision 2 with CAP_NET_BIND_SERVICE), setuid bits, devices, pipes, hard links."""
+    capability = "\1\0\0\2\0\4\0\0" + "\0" * 12
+    base = tmp_path / "base.tar"
+    base.write_bytes(small_base.read_bytes())
+    with tarfile.open(base, "a", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind, mode in (("dev", tarfile.DIRTYPE, 0o755), ("dev/odd", tarfile.CHRTYPE, 0o600)):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode, entry.devmajor, entry.devminor = kind, mode, 1, 3
+            archive.addfile(entry)
+        for name, kind, link in (
+            ("opt", tarfile.DIRTYPE, ""),
+            ("opt/able", tarfile.REGTYPE, ""),
+            ("opt/hard", tarfile.LNKTYPE, "opt/able"),
+            ("opt/pipe", tarfile.FIFOTYPE, ""),
+        ):
+            entry = tarfile.TarInfo(name)
+            is_file = kind in (tarfile.REGTYPE, tarfile.LNKTYPE)
+            entry.type, entry.mode, entry.linkname = kind, 0o4755 if is_file else 0o755, link
+            entry.pax_headers = {CAPABILITY: capability} if is_file else {}
+            archive.addfile(entry)
+    sample = one_step(ExecOp((command("sh", "-c", "mkdir /made && chmod 2775 /made && chown 3:4 /made"),)))
+    files = {"bases/base.tar": base}
+    built = build(builder, tmp_path, sample.phase, files, replace(CLOSED, context=f"context-{tmp_path.name}"))
+    assert built.code == 0, built.said
+    tree = built.exports["rootfs", sample.product]
+    first, other = sorted(("opt/able", "opt/hard"), key=lambda name: tree[name].kind == tarfile.LNKTYPE)
+    assert (tree[first].mode, tree[first].capability) == (0o4755, capability)
+    assert (tree[other].kind, tree[other].link) == (tarfile.LNKTYPE, first)
+    assert tree["opt/pipe"].kind == tarfile.FIFOTYPE
+    assert (tree["made"].mode, tree["made"].uid, tree["made"].gid) == (0o2775, 3, 4)
 
 
 def test_packages_of_a_debian_are_told(builder: RealBuilder, tmp_path: Path, base_rootfs_tar: Path) -> None:

@@ -302,7 +302,7 @@ def _collect(op: ExecOp) -> list[str]:
         parent = place.rpartition("/")[0]
         words = (output.source, output.target, place, parent)
         lines.append(f"collect {number} {' '.join(quote(word) for word in words)}")
-    lines.append(f"find {OUT}/product -type s -exec rm -f {{}} +")
+    lines.append(f"find {OUT}/product -type s -exec rm -f {{}} + 2>/dev/null")
     lines += [
         f"find {_below(op, mount)} \\( -type f -o -type l \\) -newer {OUT}/stamp -print0 >>{OUT}/wrote 2>/dev/null"
         for mount in op.mounts

@@ -59,7 +59,7 @@ collect() {
 }
 collect 0 '/lamella/target/app' 'bin/app' 'bin/app' 'bin'
 collect 1 '/lamella/src/out' '' 'out' ''
-find /lamella/out/product -type s -exec rm -f {} +
+find /lamella/out/product -type s -exec rm -f {} + 2>/dev/null
 find '/lamella/src' \( -type f -o -type l \) -newer /lamella/out/stamp -print0 >>/lamella/out/wrote 2>/dev/null
 rm -f /lamella/out/stamp
 say done

@@ -41,7 +41,7 @@ collect() {
   fi
 }
 collect 0 '/packed' '' 'packed' ''
-find /lamella/out/product -type s -exec rm -f {} +
+find /lamella/out/product -type s -exec rm -f {} + 2>/dev/null
 find '/in' \( -type f -o -type l \) -newer /lamella/out/stamp -print0 >>/lamella/out/wrote 2>/dev/null
 rm -f /lamella/out/stamp
 say done

@@ -74,4 +74,5 @@ def test_abilities_grow_with_the_version() -> None:
     oldest, younger, young = level_of((0, 8)), level_of((0, 9)), level_of((0, 10))
     assert [oldest.run_network, oldest.mount_words, oldest.tmpfs_size, oldest.firm_readonly] == [False] * 4
     assert [younger.run_network, younger.mount_words, younger.tmpfs_size] == [True, True, False]
-    assert [young.tmpfs_size, young.firm_readonly] == [True, True]
+    assert not younger.named_contexts
+    assert [young.tmpfs_size, young.firm_readonly, young.named_contexts] == [True] * 3
