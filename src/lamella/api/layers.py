@@ -10,6 +10,7 @@ from lamella.api.session import Session
 from lamella.build.options import BuildOptions, BuildReport
 from lamella.build.selection import Selection
 from lamella.engines.base import SolveOptions, SolveRequest
+from lamella.engines.inputs import absent_inputs
 from lamella.engines.work import Work
 from lamella.errors import ConfigError, IntegrityError
 from lamella.graph.events import EventSink, Message
@@ -56,8 +57,28 @@ def export_layer(
     check_export(target, force=force)
     key = _product_key(session.lower(selection), selection.layer)
     graph, results, report = session.build_layer(selection, options, sink)
+    _bring_product(session, graph, key, results[key], options, sink)
     with _opened(session, graph, key, results[key]) as (fileset, content):
         return export_product(fileset, content, target, folder=folder, force=force), report
+
+
+def _bring_product(
+    session: Session, graph: BuildGraph, key: str, result: Result, options: BuildOptions, sink: EventSink
+) -> None:
+    """Has the files of a product here that only a record is known of: from a cache repository, or made again."""
+    if isinstance(graph.definition[key].op, (InlineOp, SourceOp)) or session.store.snapshots.find(result.tree):
+        return
+    if session.cache is None or not session.cache.product(result.tree):
+        _make_again(session, graph, (key,), options, sink)
+
+
+def _make_again(
+    session: Session, graph: BuildGraph, keys: tuple[str, ...], options: BuildOptions, sink: EventSink
+) -> None:
+    """Makes vertices whose record stands and whose bytes can be had nowhere."""
+    solve = SolveOptions(options.jobs, options.memory, frozenset(keys), offline=options.offline)
+    request = SolveRequest(session.project.name, graph.definition, keys, options=solve, secrets=options.secrets)
+    session.engine().solve(request, sink)
 
 
 def _product_key(graph: BuildGraph, layer: str) -> str:
@@ -112,8 +133,7 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     ``part`` names one of several steps (``app:deps``); the last one is taken otherwise. Raises ConfigError for a
     layer that runs no step.
     """
-    from lamella.api.local import make_step_maker
-    from lamella.api.sandbox import make_runner
+    from lamella.api.local import make_parts
 
     check_layer(session, selection.layer)
     graph = session.lower(selection)
@@ -134,15 +154,16 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     parts = resolver.parts(key, results)
     if parts is None or not isinstance(vertex.op, ExecOp):
         raise IntegrityError(f"an input of {vertex.info.name} is not in the store any more", hint="build again")
-    runner = make_runner(session.store, session.options)
+    shared, maker = make_parts(session)
     try:
-        maker = make_step_maker(session, runner)
         work = Work(key, vertex, parts, results, request, resolver, sink.emit)
+        if gone := absent_inputs(work, session.store, shared.restorer, shared.unpack):
+            _make_again(session, graph, gone, options, sink)
         text = f"a shell where {vertex.info.name} runs; exit leaves it"
         sink.emit(Message(session.clock.monotonic(), "info", text))
-        return runner.shell(maker.step_spec(work, vertex.op))
+        return maker.runner.shell(maker.step_spec(work, vertex.op))
     finally:
-        runner.close()
+        shared.close()
 
 
 def _step_key(graph: BuildGraph, layer: str, part: str) -> str:
