@@ -18,7 +18,7 @@ from lamella.errors import AuthError, RegistryError
 from lamella.registry.answers import said
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository, is_loopback, is_private, login_hint
-from lamella.transport.client import Client, Response
+from lamella.transport.client import Client, RefusedError, Response
 
 __all__ = ["Authorizer", "Challenge", "parse_challenges", "wanted_scope"]
 
@@ -160,8 +160,20 @@ class Authorizer:
         self, repository: Repository, challenge: Challenge, scope: str, credential: Credential | None, what: str
     ) -> _Token:
         realm = self._checked_realm(repository, challenge.get("realm"))
-        service = challenge.get("service")
         what = f"{what}: asking {urlsplit(realm).netloc} for a token"
+        try:
+            answer = self._ask_service(realm, challenge.get("service"), scope, credential)
+        except RefusedError as error:
+            answer = error.answer
+        if answer.status in (400, 401, 403):
+            raise self._refused(what, answer, login_hint(repository))
+        if answer.status != 200:
+            where = urlsplit(realm).netloc
+            raise RegistryError(f"{what}: {where} answered {answer.status}{said(answer, self.secrets())}")
+        return self._token_of(answer, what)
+
+    def _ask_service(self, realm: str, service: str, scope: str, credential: Credential | None) -> Response:
+        """By POST with an identity token (OAuth 2), else by GET, with a password when there is one."""
         if credential is not None and credential.identity_token:
             form = {
                 "grant_type": "refresh_token",
@@ -171,21 +183,13 @@ class Authorizer:
                 "refresh_token": credential.identity_token,
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = self._http.request(
-                "POST", realm, headers=headers, body=urlencode(form).encode(), limit=_TOKEN_LIMIT
-            )
-        else:
-            asked = [("service", service), *(("scope", part) for part in scope.split())]
-            query = urlencode([(name, value) for name, value in asked if value])
-            url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
-            sent = {"Authorization": credential.basic} if credential is not None else {}
-            answer = self._http.request("GET", url, headers=sent, limit=_TOKEN_LIMIT)
-        if answer.status in (400, 401, 403):
-            raise self._refused(what, answer, login_hint(repository))
-        if answer.status != 200:
-            where = urlsplit(realm).netloc
-            raise RegistryError(f"{what}: {where} answered {answer.status}{said(answer, self.secrets())}")
-        return self._token_of(answer, what)
+            body = urlencode(form).encode()
+            return self._http.request("POST", realm, headers=headers, body=body, limit=_TOKEN_LIMIT, repeat=True)
+        asked = [("service", service), *(("scope", part) for part in scope.split())]
+        query = urlencode([(name, value) for name, value in asked if value])
+        url = f"{realm}{'&' if urlsplit(realm).query else '?'}{query}"
+        sent = {"Authorization": credential.basic} if credential is not None else {}
+        return self._http.request("GET", url, headers=sent, limit=_TOKEN_LIMIT)
 
     def _token_of(self, answer: Response, what: str) -> _Token:
         """The token of an answer (distribution, "Token Authentication Specification")."""

@@ -128,6 +128,18 @@ def test_a_refusal_at_the_token_service_is_no_registry_error(remote: Remote, sta
         assert caught.value.exit_code == 7
 
 
+@pytest.mark.parametrize("me", [None, Credential("me", "pw"), Credential("<token>", "", "refresh-me")])
+def test_a_token_service_that_is_down_is_tried_again_and_is_no_matter_of_credentials(
+    remote: Remote, me: Credential | None
+) -> None:
+    with MemoryRegistry(tokens=True) as registry:
+        registry.script(Fault("/token", times=0, status=503, body=b"maintenance"))
+        with pytest.raises(LamellaError, match=r"for a token: .* answered 503: maintenance") as caught:
+            remote(registry, "a", me).head("1")
+        assert caught.value.exit_code == 6
+        assert len([seen for seen in registry.requests if seen.path.startswith("/token")]) == 5
+
+
 @pytest.mark.parametrize("tokens", [False, True], ids=["basic", "tokens"])
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
 def test_a_server_that_repeats_what_it_was_sent_is_not_quoted(remote: Remote, tokens: bool, status: int) -> None:
