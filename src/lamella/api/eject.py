@@ -10,9 +10,10 @@ from pathlib import Path
 from lamella.api.session import Session
 from lamella.build.parts import Parts, expand_cells, lower
 from lamella.build.selection import Selection
-from lamella.canonical import FrozenMap
+from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.commit import replace_file
 from lamella.eject.files import EjectedFile, Surroundings, ejected_files
+from lamella.eject.probes import same_probes
 from lamella.eject.recipe import Given, Recipe, Target, make_recipe
 from lamella.eject.yaml_text import CWD_MARK, UID_MARK
 from lamella.errors import ConfigError
@@ -29,11 +30,11 @@ FindFacts = Callable[[str], BaseFacts | None]
 
 @dataclass(frozen=True, slots=True)
 class Ejected:
-    """The files, those that a machine which never built the project would write, and images whose base is guessed."""
+    """The files; other spellings of health checks in them; images whose base was never built here."""
 
     files: tuple[EjectedFile, ...]
-    fresh: tuple[EjectedFile, ...]
-    guessed: tuple[str, ...]
+    probes: FrozenMap[str, str] = EMPTY_MAP
+    guessed: tuple[str, ...] = ()
 
 
 def eject_project(
@@ -53,8 +54,7 @@ def eject_project(
     files, recipe = eject_parts(
         session.parts, kind, selection, place, find_facts=found, monolithic=monolithic, graph=graph
     )
-    fresh, _ = eject_parts(session.parts, kind, selection, place, monolithic=monolithic, graph=graph)
-    return Ejected(files, fresh, recipe.guessed)
+    return Ejected(files, recipe.probes, recipe.guessed)
 
 
 def eject_parts(
@@ -135,15 +135,15 @@ def _scopes(parts: Parts) -> Callable[[FrozenMap[str, str]], Scope]:
 def differing_files(ejected: Ejected, folder: Path) -> tuple[tuple[EjectedFile, str], ...]:
     """Files on disk that are not what would be written, each with ``missing`` or ``differs``.
 
-    A health check may be written in two ways, one of a machine that has built the base and one of another: both do.
+    A health check that asks for the same with another program is the same: a machine that has built the base knows its
+    programs, another one goes by what the project says.
     """
-    fresh = {file.name: file.text for file in ejected.fresh}
     out = []
     for file in ejected.files:
         there = _read(folder / file.name)
         if there is None:
             out.append((file, "missing"))
-        elif there not in (file.text, fresh.get(file.name)):
+        elif same_probes(there, ejected.probes) != same_probes(file.text, ejected.probes):
             out.append((file, "differs"))
     return tuple(out)
 

@@ -54,7 +54,7 @@ def compose_text(recipe: Recipe, profile: str, given: ComposeGiven) -> str:
         document["volumes"] = {name: _given(name=builder.real_names.get(name, "")) for name in volumes}
     used = [name for name in recipe.secrets if any("build" in service for service in services.values())]
     if used:
-        document["secrets"] = {name: _secret(name, given.secrets) for name in used}
+        document["secrets"] = {name: builder.secret(name) for name in used}
     return "\n".join([*_head(recipe, profile, given.file, builder.extra_profiles), yaml_text(document)])
 
 
@@ -70,13 +70,6 @@ def _head(recipe: Recipe, profile: str, file: str, extra: list[str]) -> list[str
     if extra:
         text += f"\nOther variants stand behind profiles: --profile {extra[0]} starts the one for {extra[0]}."
     return wrapped(text)
-
-
-def _secret(name: str, secrets: FrozenMap[str, SecretSpec]) -> dict[str, str]:
-    spec = secrets.get(name)
-    if spec is not None and spec.file:
-        return {"file": spec.file}
-    return {"environment": (spec.env if spec is not None else None) or name}
 
 
 def _named_volumes(service: Mapping[str, Any]) -> list[str]:
@@ -110,6 +103,13 @@ class _Builder:
             for number, target in enumerate(self._of(image) if image not in named else ()):
                 out.setdefault(self._name(image, target, number), self._own(target, ServiceSpec(image=image), number))
         return out
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Where a secret of a build comes from."""
+        spec = self._given.secrets.get(name)
+        if spec is not None and spec.file:
+            return {"file": self._path(spec.file)}
+        return {"environment": (spec.env if spec is not None else None) or name}
 
     def _of(self, image: str) -> list[Target]:
         return [target for target in self._targets if target.image.name == image]
@@ -239,14 +239,7 @@ class _Builder:
         """Device flags of ``docker run`` in compose's words."""
         out = _given(devices=[*device.devices], group_add=[*device.groups], runtime=device.runtime or "")
         if device.gpus:
-            number: dict[str, Any] = (
-                {"count": "all"}
-                if device.gpus == "all"
-                else {"count": int(device.gpus)}
-                if device.gpus.isdigit()
-                else {"device_ids": device.gpus.removeprefix("device=").split(",")}
-            )
-            wish = {"driver": "nvidia", **number, "capabilities": ["gpu"]}
+            wish = {"driver": "nvidia", **_count(device.gpus), "capabilities": ["gpu"]}
             out["deploy"] = {"resources": {"reservations": {"devices": [wish]}}}
         env = {name: self._text(value, target.axes, target.facts) for name, value in device.env.items()}
         return out | _given(environment=env)
@@ -267,6 +260,13 @@ class _Builder:
             return path
         found = posixpath.normpath(posixpath.join(self._given.context, path))
         return found if found.startswith(".") else f"./{found}"
+
+
+def _count(gpus: str) -> dict[str, Any]:
+    """A value of ``docker run --gpus`` as compose's reservation has it: all, a number, or devices by id."""
+    if gpus == "all":
+        return {"count": "all"}
+    return {"count": int(gpus)} if gpus.isdigit() else {"device_ids": gpus.removeprefix("device=").split(",")}
 
 
 def _resolved(value: Text, facts: BaseFacts) -> str:

@@ -9,6 +9,7 @@ from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.eject.context import Context, ignore_file
 from lamella.eject.final import final_stage
 from lamella.eject.guess import guessed_facts
+from lamella.eject.probes import probe_spellings
 from lamella.eject.products import make_product
 from lamella.eject.stages import Stages, needed_stages, unified
 from lamella.eject.values import Run, Stage
@@ -67,7 +68,8 @@ class Target:
 class Recipe:
     """Stages in an order where what they use comes first, images, and small files that stand beside.
 
-    ``sources`` are the project's top folders and files that enter a build; ``guessed`` the images whose health check
+    ``sources`` are the project's top folders and files that enter a build, ``probes`` other spellings of its health
+    checks (see ``probes.probe_spellings``), ``guessed`` the images whose health check
     goes by what the project says of its base, because nothing is recorded of it.
     """
 
@@ -80,6 +82,7 @@ class Recipe:
     secrets: tuple[str, ...]
     version: str | None
     sources: tuple[str, ...] = ()
+    probes: FrozenMap[str, str] = EMPTY_MAP
     guessed: tuple[str, ...] = ()
 
 
@@ -119,6 +122,7 @@ def make_recipe(graph: BuildGraph, given: Given, find_facts: FindFacts, *, singl
         _secrets(shared.stages, needed),
         given.version,
         tuple(sorted({path.split("/", 1)[0] for path in context.taken})),
+        FrozenMap(_probes(graph.images)),
         tuple(dict.fromkeys(maker.guessed)),
     )
 
@@ -223,6 +227,17 @@ def _references(plans: tuple[ImagePlan, ...]) -> tuple[str, ...]:
 def _ignored(context: Context, given: Given) -> str:
     own = given.tree.read(".dockerignore").decode("utf-8", "replace") if given.tree.exists(".dockerignore") else ""
     return ignore_file(context, own, given.project.ignore, "Dockerfile")
+
+
+def _probes(plans: Iterable[ImagePlan]) -> dict[str, str]:
+    """Other spellings of the images' health checks."""
+    found: dict[str, str] = {}
+    for plan in plans:
+        check = plan.image.healthcheck
+        if check is not None:
+            exposed = (int(port.partition("/")[0]) for port in plan.image.expose)
+            found |= probe_spellings(check, check.port or check.tcp or next(exposed, None))
+    return found
 
 
 def _secrets(stages: Stages, needed: Iterable[int]) -> tuple[str, ...]:
