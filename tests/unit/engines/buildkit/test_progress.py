@@ -183,6 +183,13 @@ def test_a_step_that_imitates_marks_of_another_says_nothing() -> None:
     assert parser.step(KEY).code == 0
 
 
+@pytest.mark.parametrize("prefix", ["", "product-x ", "linux/arm64 ", "product-x linux/arm64 ", "linux/amd64->arm64 "])
+def test_a_step_is_known_by_its_stage_whatever_stands_before_it(prefix: str) -> None:
+    parser = parser_of()
+    parser.feed(vertex(name=f"[{prefix}{NAME[1:]}", **span("10", "12")))
+    assert parser.step(KEY) == StepEnd(ran=True, seconds=2.0)
+
+
 def test_other_runs_of_a_stage_are_not_the_step() -> None:
     parser = parser_of()
     parser.feed(vertex(name=f'[{STAGE} 1/2] RUN ["/bin/sh","-c","mkdir -p /lamella/out"]', **span("10", "20")))
