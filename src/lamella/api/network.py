@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lamella.api.options import SessionOptions
 from lamella.errors import ConfigError
-from lamella.layers.reader import LayerReader
 from lamella.registry.client import RegistryClient
 from lamella.registry.credentials import DockerConfig, parse_docker_config
 from lamella.registry.helpers import CredentialSource
 from lamella.registry.hosts import RegistrySettings
-from lamella.sources.fetch import Fetch
-from lamella.store.store import Store
 from lamella.transport.client import Client
 from lamella.transport.retry import RetryPolicy
 from lamella.transport.settings import HttpSettings
+
+if TYPE_CHECKING:  # a publication without changes asks a registry and downloads nothing
+    from lamella.sources.fetch import Fetch
+    from lamella.store.store import Store
 
 __all__ = ["http_client", "make_fetch", "registry_client", "stored_credentials"]
 
@@ -41,6 +44,9 @@ def http_client(options: SessionOptions, *, policy: RetryPolicy | None = None, c
 
 def make_fetch(store: Store, options: SessionOptions) -> Fetch:
     """Downloads of artefacts and wheels into a store."""
+    from lamella.layers.reader import LayerReader
+    from lamella.sources.fetch import Fetch
+
     return Fetch(http_client(options), store.blobs, open_tar=LayerReader)
 
 

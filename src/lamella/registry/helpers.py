@@ -12,7 +12,6 @@ import threading
 from collections.abc import Mapping
 
 from lamella.errors import AuthError
-from lamella.process import run
 from lamella.registry.credentials import Credential, DockerConfig
 from lamella.transport.redaction import clean_body
 
@@ -61,6 +60,8 @@ def run_helper(name: str, registry: str, env: Mapping[str, str]) -> Credential |
 
     Raises AuthError when it is not installed, fails, or gives something else.
     """
+    from lamella.process import run
+
     if not _NAME.fullmatch(name):
         raise AuthError(f"the credential helper {name[:80]!r} in Docker's config file is not a program's name")
     program = f"docker-credential-{name}"
