@@ -63,9 +63,10 @@ def push_states(store: Store, place: Place, remote: RemoteRepository, plan: Plan
 
     Raises RegistryError, AuthError, IntegrityError.
     """
-    sizes = [
-        push_state(store, place, remote, identity, name, seconds) for identity, name, seconds in _states_of(plan, made)
-    ]
+    longest: dict[str, tuple[str, float]] = {}  # several steps may share a state: the longest one is what it saves
+    for identity, name, seconds in _states_of(plan, made):
+        longest[identity] = max(longest.get(identity, (name, 0.0)), (name, seconds), key=lambda found: found[1])
+    sizes = [push_state(store, place, remote, one, name, seconds) for one, (name, seconds) in longest.items()]
     sent = [size for size in sizes if size is not None]
     return len(sent), sum(sent)
 
