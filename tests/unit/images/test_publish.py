@@ -16,7 +16,7 @@ from lamella.oci import media
 from lamella.oci.manifest import parse_index
 from lamella.registry.credentials import Credential
 from lamella.testing.registry import Fault, MemoryRegistry
-from tests.unit.images.releases import AMD64, ARM64, Shop, cell, plan
+from tests.unit.images.publications import AMD64, ARM64, Shop, cell, plan
 
 SBOM = Attachment("application/vnd.cyclonedx+json", b'{"bomFormat":"CycloneDX"}')
 

@@ -23,7 +23,7 @@ from lamella.project.delivery import DeviceSpec
 from lamella.project.devices import device_of, docker_flags
 from lamella.project.spec import ImageSpec, RunOptions
 from lamella.testing.registry import MemoryRegistry
-from tests.unit.images.releases import ARM64, Shop, cell, plan
+from tests.unit.images.publications import ARM64, Shop, cell, plan
 
 REPOSITORY = "registry.example/acme/shop"
 TITLE, VERSION = "org.opencontainers.image.title", "org.opencontainers.image.version"
