@@ -11,12 +11,13 @@ from lamella.errors import ConfigError, RegistryError, SandboxError
 from lamella.graph.events import EventSink, Message
 
 if TYPE_CHECKING:
+    from lamella.api.options import SessionOptions
     from lamella.engines.buildkit.engine import BuildkitEngine
     from lamella.engines.local.steps import StepMaker
     from lamella.engines.solving import EngineParts
     from lamella.project.projectfile import ProjectFile
 
-__all__ = ["ENGINES", "ProjectContext", "make_engine"]
+__all__ = ["ENGINES", "ProjectContext", "describe_builder", "make_engine"]
 
 ENGINES = ("auto", "local", "buildkit")
 
@@ -61,6 +62,17 @@ def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker) -> 
     )
     connection = Connection(options.environ, options.engine.builder, emulate=options.engine.emulate)
     return BuildkitEngine(parts, Phases(connection, steps, steps.products, settings))
+
+
+def describe_builder(options: SessionOptions) -> str:
+    """The builder that would be used, in words. Raises SandboxError, ConfigError, RegistryError as a build would."""
+    from lamella.engines.buildkit.buildx import find_builder, find_buildx, level_of_node
+
+    found = find_builder(find_buildx(options.environ), options.engine.builder)
+    nodes = [
+        f"{node.platforms[0] if node.platforms else 'unknown platform'} {level_of_node(node)}" for node in found.nodes
+    ]
+    return f"{found.name} ({found.driver}): {', '.join(nodes)}"
 
 
 class _AutoEngine:

@@ -81,6 +81,7 @@ def _json(findings: tuple[Finding, ...]) -> dict[str, object]:
 
 
 def _doctor(settings: Settings) -> Doctor:
+    from lamella.api.engines import describe_builder
     from lamella.api.sandbox import probe_sandbox
     from lamella.host.probes import os_release
 
@@ -98,6 +99,7 @@ def _doctor(settings: Settings) -> Doctor:
         open_store=lambda: _store(settings),
         probe=lambda: probe_sandbox(options),
         tools=lambda: _tools(settings),
+        builder=lambda: describe_builder(options),
         project=_project,
     )
 

@@ -21,6 +21,7 @@ _CHECKS = (
     surroundings.certificates,
     surroundings.credentials,
     surroundings.docker,
+    surroundings.builder,
     surroundings.host_tools,
     surroundings.project,
 )

@@ -9,7 +9,7 @@ from lamella.errors import LamellaError
 from lamella.process import run
 from lamella.registry.credentials import parse_docker_config
 
-__all__ = ["certificates", "credentials", "docker", "host_tools", "project", "uv"]
+__all__ = ["builder", "certificates", "credentials", "docker", "host_tools", "project", "uv"]
 
 _TIMEOUT = 20.0
 _PEM = b"-----BEGIN CERTIFICATE-----"
@@ -83,6 +83,16 @@ def credentials(doctor: Doctor) -> Iterator[Finding]:
         yield Finding("registries", "warning", f"{text}; {programs} is not on PATH", Fix(f"install {programs}"))
     else:
         yield Finding("registries", "ok", text)
+
+
+def builder(doctor: Doctor) -> Iterator[Finding]:
+    """What ``--engine buildkit`` would use."""
+    try:
+        text = doctor.builder()
+    except LamellaError as error:
+        yield Finding("builder", "ok", f"{error.message}; only --engine buildkit needs one")
+        return
+    yield Finding("builder", "ok", text or "not looked for")
 
 
 def host_tools(doctor: Doctor) -> Iterator[Finding]:

@@ -47,8 +47,8 @@ class Doctor:
     """What the checks look at; all of it is handed in.
 
     ``find`` looks a program up and gives its path or None. ``open_store``, ``probe`` (starts the sandbox once),
-    ``tools`` (the host's tools in words) and ``project`` (the project at hand in words, empty without one) raise
-    LamellaError. ``etc`` is ``/etc``.
+    ``tools`` (the host's tools in words), ``builder`` (buildx's builder and its nodes in words) and ``project`` (the
+    project at hand in words, empty without one) raise LamellaError. ``etc`` is ``/etc``.
     """
 
     store: Path
@@ -66,4 +66,5 @@ class Doctor:
     open_store: Callable[[], str] = _nothing
     probe: Callable[[], None] = lambda: None
     tools: Callable[[], str] = _nothing
+    builder: Callable[[], str] = _nothing
     project: Callable[[], str] = _nothing

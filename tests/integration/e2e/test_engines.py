@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.components.buildkit import start_buildkitd
+from tests.integration.components.presence import require_program
 from tests.integration.components.tools import BuildKit, DockerEngine, run_tool
+from tests.integration.e2e import test_cache_table as table
 from tests.integration.e2e.conftest import Cli, write_tree
 from tests.integration.e2e.engines import ENGINES, client, engine_environment
 
@@ -186,16 +188,12 @@ def test_no_daemon_and_no_such_builder(cli: Cli, docker28: DockerEngine, tmp_pat
 
 
 def test_the_hosts_tools_are_not_on_a_builder(cli: Cli, docker28: DockerEngine, tmp_path: Path) -> None:
-    folder = project(tmp_path / "project", "host-tools")
-    text = (
-        (folder / "lamella.toml")
-        .read_text()
-        .replace("[layer.setup]\n", '[layer.h]\nhost = true\n\n[layer.setup]\non = "h"\n')
-    )
-    write_tree(folder, {"lamella.toml": text})
+    require_program("cargo", "rustup")
+    text = table.TOML.replace("NAME", "host-tools")
+    folder = write_tree(tmp_path / "project", {**table.FILES, "lamella.toml": text, "crate/own.txt": str(tmp_path)})
     env = {**docker28.env, "LAMELLA_ENGINE": "buildkit"}
-    done = replace(cli, env=env).run(folder, "build", "--target", "setup", check=False)
-    assert (done.returncode, "host = true" in done.stderr) == (8, True)
+    done = replace(cli, env=env).run(folder, "build", "--target", "app", check=False)
+    assert (done.returncode, "host = true uses this machine's own tools" in done.stderr) == (8, True), done.stderr
 
 
 def test_a_builder_that_dies_is_told_and_the_next_build_goes_on(cli: Cli, buildkitd: BuildKit, tmp_path: Path) -> None:

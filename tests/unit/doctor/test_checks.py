@@ -188,3 +188,11 @@ def test_repairs_come_once_and_packages_first() -> None:
     assert [argv[0] for argv in repair.argvs] == ["apt-get", "apt-get", "usermod"]
     assert repair.argvs[1][-1] == "uidmap"
     assert Repair().argvs == ()
+
+
+def test_a_builder_is_named_and_its_absence_is_no_fault(host: Doctor) -> None:
+    with_one = replace(host, builder=lambda: "default (docker): linux/amd64 L4")
+    assert named(with_one, "builder").text == "default (docker): linux/amd64 L4"
+    without = replace(host, builder=raising(SandboxError("buildx is not installed")))
+    found = named(without, "builder")
+    assert (found.state, found.text) == ("ok", "buildx is not installed; only --engine buildkit needs one")

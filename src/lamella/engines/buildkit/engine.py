@@ -17,7 +17,7 @@ from lamella.engines.solving import EngineParts, ResultChangedError, Solving
 from lamella.engines.work import Work
 from lamella.errors import IntegrityError, LamellaError
 from lamella.graph.events import EventSink
-from lamella.graph.op import ExecOp
+from lamella.graph.op import BootstrapOp, ExecOp, ImageOp
 
 __all__ = ["BuildkitEngine", "PhaseRunner"]
 
@@ -27,6 +27,9 @@ _TRIES = 3
 
 class PhaseRunner(Protocol):
     """Runs steps on a builder."""
+
+    def check(self, platform: str) -> None:
+        """Raises what :meth:`run` would when there is no builder for steps of a platform."""
 
     def run(self, solving: Solving, wanted: tuple[str, ...], nonce: str) -> dict[str, LamellaError]:
         """Runs as many of the steps, inputs first, as one call can, and notes how they ended; errors by key.
@@ -134,8 +137,16 @@ class _Walk:
             if steps:
                 self._pending |= dict.fromkeys(steps)
                 return
+            if isinstance(vertex.op, (ImageOp, BootstrapOp)):
+                self._check_builder()  # before minutes are spent on a base for steps that nobody runs
             outcome = solving.make_once(work)
         solving.done(key, outcome)
+
+    def _check_builder(self) -> None:
+        definition, results = self._solving.request.definition, self._solving.results
+        steps = (key for key in self._needed if isinstance(definition[key].op, ExecOp) and key not in results)
+        for platform in {definition[key].execution for key in steps}:
+            self._phases.check(platform)
 
     def _steps_first(self, work: Work) -> tuple[str, ...]:
         """The steps that a builder must run before a vertex can be made: itself, or those whose bytes are gone."""

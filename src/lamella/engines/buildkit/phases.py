@@ -61,6 +61,10 @@ class Phases:
         self._settings = settings
         self._said: set[str] = set()
 
+    def check(self, platform: str) -> None:
+        """See ``engine.PhaseRunner``."""
+        self._connection.open(platform, lambda text: None)
+
     def run(self, solving: Solving, wanted: tuple[str, ...], nonce: str) -> dict[str, LamellaError]:
         """See ``engine.PhaseRunner``."""
         platform = solving.request.definition[wanted[0]].execution
