@@ -95,6 +95,19 @@ def test_a_layer_is_mounted_from_where_it_is_known_to_be(shop: Shop, registry: M
     shop.check_tags()
 
 
+def test_a_layer_of_two_repositories_is_sent_to_one_and_mounted_into_the_other(
+    shop: Shop, registry: MemoryRegistry
+) -> None:
+    other = f"{registry.address}/acme/other"
+    api, worker = plan(cell(), shop.repository), plan(cell(image="worker"), other)
+    outcome = shop.publish(shop.release(api, "base", "api"), shop.release(worker, "base", "worker"))
+    assert outcome.is_complete
+    assert (outcome.freight.blobs["mounted"], outcome.freight.blobs["sent"]) == (1, 5)
+    base, _ = shop.layers.add("base")
+    assert shop.layers.opened.count(base.digest) == 1
+    shop.check_tags()
+
+
 def test_one_platform_fails_and_the_other_is_released(shop: Shop) -> None:
     good, bad = (plan(cell(platform), shop.repository) for platform in (AMD64, ARM64))
     before = shop.publish(shop.release(good, "old"), shop.release(bad, "old"))

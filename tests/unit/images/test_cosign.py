@@ -1,0 +1,48 @@
+"""Signing by a program: how it is called, and what its failure says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lamella.errors import AuthError
+from lamella.images.attest.cosign import find_cosign
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def install(folder: Path, script: str) -> dict[str, str]:
+    """A program called cosign, and the environment that finds it."""
+    program = folder / "cosign"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "key"),
+    [
+        ({}, ""),
+        ({"COSIGN_PRIVATE_KEY": "-----BEGIN"}, "--key env://COSIGN_PRIVATE_KEY "),
+        ({"LAMELLA_COSIGN_KEY": "keys/release.key", "COSIGN_PRIVATE_KEY": "x"}, "--key keys/release.key "),
+    ],
+)
+def test_it_signs_a_digest_with_the_key_that_is_set(tmp_path: Path, extra: dict[str, str], key: str) -> None:
+    environ = install(tmp_path, f'echo "$@" > {tmp_path}/called') | extra
+    cosign = find_cosign(environ)
+    assert cosign is not None
+    cosign.sign("registry.example/acme/shop", DIGEST)
+    assert (tmp_path / "called").read_text() == f"sign --yes {key}registry.example/acme/shop@{DIGEST}\n"
+
+
+def test_its_own_words_say_why_it_did_not_sign(tmp_path: Path) -> None:
+    cosign = find_cosign(install(tmp_path, "echo 'Error: no identity token' >&2; exit 1"))
+    assert cosign is not None
+    with pytest.raises(AuthError, match="no identity token") as caught:
+        cosign.sign("registry.example/acme/shop", DIGEST)
+    assert "COSIGN_PRIVATE_KEY" in caught.value.hint
+
+
+def test_where_it_is_not_installed_there_is_none(tmp_path: Path) -> None:
+    assert find_cosign({"PATH": str(tmp_path)}) is None
