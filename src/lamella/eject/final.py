@@ -7,7 +7,7 @@ import posixpath
 from lamella.canonical import FrozenMap
 from lamella.eject.fetched import is_plain
 from lamella.eject.python import PythonLayer, install_above, venv_stage
-from lamella.eject.roots import root_of
+from lamella.eject.roots import as_root, root_of
 from lamella.eject.values import (
     Add,
     Cmd,
@@ -49,7 +49,8 @@ def final_stage(work: Work, plan: ImagePlan, labels: FrozenMap[str, str]) -> Sta
     root = root_of(work, plan.base)
     files, folders = _layers(work, plan)
     runtime = runtime_config(plan, work.facts, labels)
-    items = [*files, *_folder_run(folders), *_config(plan, work.facts.runtime, runtime)]
+    made = as_root(work, [*files, *_folder_run(folders)])
+    items = [*made, *_config(plan, work.facts.runtime, runtime)]
     return Stage(root.stage, tuple(items), f"image {plan.image.name}")
 
 

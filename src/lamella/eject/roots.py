@@ -7,7 +7,7 @@ from itertools import groupby
 
 from lamella.canonical import FrozenMap
 from lamella.eject.dockerfile_text import shell_word
-from lamella.eject.values import CONTEXT, Env, Instruction, Mount, Part, Run, Script, Stage
+from lamella.eject.values import CONTEXT, Env, Instruction, Mount, Part, Run, Script, Stage, User
 from lamella.eject.work import Root, Work, refused
 from lamella.graph.mount import BindMount, CacheMount, SecretMount, TmpfsMount
 from lamella.graph.op import BootstrapOp, Command, ExecOp, HostOp, ImageOp, NewUser, SourceOp, UsersOp
@@ -15,7 +15,7 @@ from lamella.graph.vertex import Vertex
 from lamella.stacks.base import SRC
 from lamella.stacks.toolchain import BASE_PATH, apt_commands
 
-__all__ = ["command_of", "root_of", "step_mounts"]
+__all__ = ["as_root", "command_of", "root_of", "step_mounts"]
 
 _STEP_ONLY = ("DEBIAN_FRONTEND",)
 """Variables of package steps that nothing after them shall see."""
@@ -43,7 +43,8 @@ def _layer(work: Work, below: Root | None, group: list[tuple[str, Vertex]], nati
     vertices = [vertex for _, vertex in group]
     first, last = vertices[0], vertices[-1]
     items: list[Instruction] = []
-    remark = f"{_what(work, last)}layer {last.info.layer}" if last.info.layer else "base"
+    in_image = group[-1][0] in work.in_image
+    remark = f"{_what(work, last, in_image=in_image)}layer {last.info.layer}" if last.info.layer else "base"
     base: str | int
     extra: tuple[str, ...] = ()
     if below is None:
@@ -51,7 +52,6 @@ def _layer(work: Work, below: Root | None, group: list[tuple[str, Vertex]], nati
         remark = f"{remark}: {why}" if why else remark
     else:
         base, env = below.stage, below.env
-    in_image = group[-1][0] in work.in_image
     if (
         below is not None
         and isinstance(last.op, ExecOp)
@@ -73,17 +73,30 @@ def _layer(work: Work, below: Root | None, group: list[tuple[str, Vertex]], nati
             items.append(Run(_user_commands(work, vertex.op.users)))
     if extra:
         items.append(_packages(extra))
+    if in_image:
+        items = as_root(work, items)
     stage = Stage(base, tuple(items), remark, native and below is None)
     return Root(work.stages.add(_hint(work, last), stage, work.cell), env)
 
 
-def _what(work: Work, vertex: Vertex) -> str:
-    return {"base": "", "run": "commands of "}.get(work.kind(vertex), "toolchain of ")
+def _what(work: Work, vertex: Vertex, *, in_image: bool) -> str:
+    kind = work.kind(vertex)
+    if kind == "run":
+        return "commands of "
+    return "" if in_image or kind == "base" else "toolchain of "
 
 
 def _hint(work: Work, vertex: Vertex) -> str:
     name = vertex.info.layer or "base"
     return name if work.kind(vertex) in ("base", "run", "") else f"{name}-toolchain"
+
+
+def as_root(work: Work, items: list[Instruction]) -> list[Instruction]:
+    """Instructions of an image's stage with the user that Lamella's own steps have, where the base has another one."""
+    user = work.facts.runtime.user
+    if user in ("", "root", "0", "0:0") or not any(isinstance(item, Run) for item in items):
+        return items
+    return [User("0:0"), *items, User(user)]
 
 
 def _packages(names: tuple[str, ...]) -> Run:
@@ -144,6 +157,7 @@ def _step(
     In an image its variables are exported for the commands alone; a toolchain keeps them for the steps on it.
     """
     fresh = {name: value for name, value in op.env.items() if env.get(name) != value}
+    fresh = {name: value for name, value in fresh.items() if not name.startswith("npm_config_")}
     kept = {} if in_image else {name: value for name, value in fresh.items() if name not in _STEP_ONLY}
     wanted = [command for command in op.commands if not _is_there(work, vertex, command)]
     if not wanted:

@@ -101,3 +101,12 @@ def test_another_program_for_the_same_check_is_no_drift(tmp_path: Path, real: Ba
     text = (tmp_path / "Dockerfile").read_text()
     (tmp_path / "Dockerfile").write_text(text.replace("/ok", "/other"))
     assert [state for reader in found for _, state in differing_files(reader, tmp_path)] == ["differs", "differs"]
+
+
+def test_steps_on_a_base_with_a_user_of_its_own_run_as_root() -> None:
+    given = locked(Scenario(PROJECT.format(base='from = "own:1"\napt = ["curl"]') + 'dirs = { "/d" = "0:0" }\n', {}))
+    real = BaseFacts(tools=("curl",), runtime=RuntimeConfig(user="nginx"))
+    files, _ = eject_parts(given.parts(MemoryLookup()), "dockerfile", BOTH, ".", find_facts=lambda key: real)
+    words = [line for line in files[0].text.splitlines() if line.startswith(("FROM", "USER", "RUN"))]
+    assert [word.split()[0] for word in words] == ["FROM", "USER", "RUN", "USER"] * 2
+    assert words[3] == words[7] == "USER nginx"

@@ -144,6 +144,14 @@ def test_a_download_with_a_checksum_is_one_instruction() -> None:
     )
 
 
+def test_the_file_says_what_it_needs() -> None:
+    base = DEBIAN + '[image.shop]\nlayers = ["base"]\n'
+    assert "Needs BuildKit 0.10 or newer (Docker 23)." in dockerfile(base)
+    digest = "a" * 64
+    fetched = f'[layer.t]\nto = "/t"\nfetch = [{{ url = "https://files.example/t", sha256 = "{digest}", to = "/t" }}]\n'
+    assert "Needs BuildKit 0.12" in dockerfile(base.replace('["base"]', '["base", "t"]') + fetched)
+
+
 def test_several_ways_to_a_download_are_tried_in_order() -> None:
     ways = (
         '{ url = "https://one.example/t.tgz", sums = "https://one.example/S", extract = "b/t", to = "/t" }',
