@@ -104,6 +104,12 @@ class BuildKit:
     def buildctl(self, *args: str) -> str:
         return run_tool([self.buildctl_path, "--addr", self.address, *args])
 
+    def create_builder(self, config: Path, name: str = "single") -> dict[str, str]:
+        """A buildx builder of it whose state is below ``config``; gives the environment of its users."""
+        env = {"DOCKER_CONFIG": str(config), "BUILDX_CONFIG": str(config / "buildx"), "BUILDX_BUILDER": name}
+        run_tool([self.buildx_path, "create", "--name", name, "--driver", "remote", self.address], env=env)
+        return env
+
 
 @dataclass(frozen=True, slots=True)
 class BuildKitPair:
