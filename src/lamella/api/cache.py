@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from lamella.cache.domains import Place, Places, domain_of, parse_place, places_of
 from lamella.cache.lookup import CacheLookup
 from lamella.cache.repository import CacheRepository
+from lamella.clock import SystemClock
 from lamella.errors import RegistryError
 from lamella.oci.reference import parse_reference
 
@@ -75,12 +76,12 @@ def make_lookup(session: CacheContext) -> CacheLookup | None:
     places = cache_places(session.project, session.options)
     if not places.readers:
         return None
-    return _chain(session, places.readers)
+    return _chain(session.store, session.options, session.clock, session.warn, places.readers)
 
 
-def _chain(session: CacheContext, places: Sequence[Place]) -> CacheLookup:
+def _chain(store: Store, options: SessionOptions, clock: Clock, say: Warn, places: Sequence[Place] = ()) -> CacheLookup:
     """The chain over one client, which is made when a repository is asked for the first time."""
-    client, say = _LazyClient(session.options), session.warn
+    client = _LazyClient(options)
 
     def repository(place: Place) -> CacheRepository:
         return CacheRepository(place, lambda: client.open(place), say)
@@ -88,7 +89,7 @@ def _chain(session: CacheContext, places: Sequence[Place]) -> CacheLookup:
     def noted(name: str) -> CacheRepository:
         return repository(Place(parse_reference(name)))
 
-    return CacheLookup(session.store, [repository(place) for place in places], session.clock, say, noted=noted)
+    return CacheLookup(store, [repository(place) for place in places], clock, say, noted=noted)
 
 
 class _LazyClient:
@@ -110,17 +111,21 @@ class _LazyClient:
         return self._client.repository(place.repository)
 
 
-def bring_image(session: CacheContext, image: StoredImage) -> None:
-    """Brings the layers of an image of the store that are in a cache repository only.
+def bring_image(
+    store: Store, options: SessionOptions, image: StoredImage, warn: Warn, *, without: frozenset[str] = frozenset()
+) -> None:
+    """Brings the layers of an image of the store that are in a cache repository only, but for some diff_ids.
 
     Raises RegistryError when one cannot be had.
     """
-    absent = [layer for layer in image.layers if not session.store.blobs.has(layer.descriptor.digest)]
+    wanted = [layer for layer in image.layers if layer.diff_id not in without]
+    absent = [layer for layer in wanted if not store.blobs.has(layer.descriptor.digest)]
     if not absent:
         return
     what = f"{len(absent)} of {len(image.layers)} layers of {', '.join(image.names) or 'the image'}"
-    if session.options.offline:
+    if options.offline:
         raise RegistryError(f"{what} are in a cache repository only, and --offline forbids to fetch them")
-    lost = _chain(session, ()).blobs([(layer.diff_id, layer.descriptor.digest) for layer in absent])
+    chain = _chain(store, options, SystemClock(), warn)
+    lost = chain.blobs([(layer.diff_id, layer.descriptor.digest) for layer in absent])
     if lost:
         raise RegistryError(f"{what} are not here, and {len(lost)} cannot be had", hint="build again: lamella build")

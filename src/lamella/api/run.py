@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.api.cache import bring_image
 from lamella.api.session import Session, SessionOptions
 from lamella.build.options import BuildOptions, BuildReport
 from lamella.build.parts import expand_cells
@@ -58,7 +57,6 @@ def project_image(
     report = session.build(selection, options, sink)
     built = report.images[0]
     image = read_image(session.store, built.manifest, (full_name(built.names[0]),))
-    bring_image(session, image)
     return Runnable(image, spec, _known_snapshots(session, selection), report)
 
 

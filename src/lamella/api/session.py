@@ -361,7 +361,7 @@ class Session:
         from lamella.images.stored import read_image
 
         for built in report.images:
-            bring_image(self, read_image(self.store, built.manifest, built.names))
+            bring_image(self.store, self.options, read_image(self.store, built.manifest, built.names), self.warn)
         epoch = self.options.environ.get("SOURCE_DATE_EPOCH") or ""
         mtime = int(epoch) if epoch.isdigit() else 0
         return write_targets(self.store, report, targets, sink, clock=self.clock, mtime=mtime, stdout=stdout)

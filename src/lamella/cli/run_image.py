@@ -112,8 +112,11 @@ def command(image: str | None, arguments: tuple[str, ...], **flags: Any) -> int:
     engine = flags["engine"]
     if engine == "auto":
         engine = "local" if sys.platform.startswith("linux") else "docker"
+    from lamella.api.cache import bring_image
     from lamella.cli import run_container
 
+    at_hand = frozenset(runnable.snapshots) if engine == "local" else frozenset()
+    bring_image(store, options, runnable.image, warn, without=at_hand)
     if engine == "docker":
         return run_container.with_docker(container, store, settings, detach=flags["detach"])
     return run_container.embedded(container, runnable, store, options, detach=flags["detach"])
