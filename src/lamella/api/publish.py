@@ -301,7 +301,9 @@ class _Work:
             return None
         from lamella.images.attest.cosign import find_cosign
 
-        cosign = find_cosign(self.session.options.environ)
+        options = self.session.options
+        hosts = {plan.repository.partition("/")[0] for plan in self.agenda.cells}
+        cosign = find_cosign(options.environ, insecure=not hosts.isdisjoint(options.insecure_registries))
         if cosign is None:
             self.notes.append("not signed: cosign is not on PATH")
             return None
