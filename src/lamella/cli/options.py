@@ -116,18 +116,18 @@ def engine_options(function: F) -> F:
 
 def engine_from(flags: Mapping[str, Any], environ: Mapping[str, str]) -> EngineOptions:
     """Takes the options of :func:`engine_options` out of a command's flags; LAMELLA_ENGINE and
-    LAMELLA_BUILDER_NETWORK stand for those that were not given. Raises ConfigError.
+    LAMELLA_BUILDER_NETWORK stand for those that were not given, as in commands without them. Raises ConfigError.
     """
-    name = flags["engine"] or environ.get("LAMELLA_ENGINE", "")
-    builder = flags["builder"]
+    name = flags.get("engine") or environ.get("LAMELLA_ENGINE", "")
+    builder = flags.get("builder", "")
     if builder and name == "local":
         raise ConfigError("--builder names a builder, and the local engine has none", hint="leave --engine local out")
     return EngineOptions(
         name=name or ("buildkit" if builder else ""),
         builder=builder,
-        network=flags["builder_network"] or environ.get("LAMELLA_BUILDER_NETWORK") or "default",
-        allow_network=flags["allow_network"],
-        emulate=flags["emulate"],
+        network=flags.get("builder_network") or environ.get("LAMELLA_BUILDER_NETWORK") or "default",
+        allow_network=flags.get("allow_network", False),
+        emulate=flags.get("emulate", False),
     )
 
 

@@ -11,7 +11,7 @@ from lamella.api.options import EngineOptions
 from lamella.api.session import Session, SessionOptions, open_session
 from lamella.canonical import FrozenMap
 from lamella.cli.messages import set_color, warn
-from lamella.cli.options import pairs
+from lamella.cli.options import engine_from, pairs
 from lamella.cli.settings import Settings, read_settings
 
 __all__ = ["command_settings", "project_session", "session_options"]
@@ -34,6 +34,7 @@ def session_options(settings: Settings, *, offline: bool = False) -> SessionOpti
         docker_config=settings.docker_config,
         environ=settings.environ,
         offline=offline,
+        engine=engine_from({}, settings.environ),
     )
 
 
@@ -44,16 +45,17 @@ def project_session(
     *,
     offline: bool = False,
     later: bool = False,
-    engine: EngineOptions = EngineOptions(),  # noqa: B008 - a frozen value
+    engine: EngineOptions | None = None,
     cache_from: tuple[str, ...] = (),
     cache_to: str = "",
 ) -> Session:
     """The session of a project; closed when the command ends. ``later``: see ``lamella.api.open_session``."""
     settings = command_settings()
+    options = replace(session_options(settings, offline=offline), cache_from=cache_from, cache_to=cache_to)
     session = open_session(
         file,
         Path.cwd(),
-        replace(session_options(settings, offline=offline), engine=engine, cache_from=cache_from, cache_to=cache_to),
+        replace(options, engine=engine) if engine is not None else options,
         arguments=FrozenMap(pairs(build_args, "--build-arg")),
         contexts=FrozenMap({name: Path(path) for name, path in pairs(contexts, "--build-context").items()}),
         warn=warn,
