@@ -197,7 +197,8 @@ class Composer:
         labels = described_labels(
             title=image.image.name, version=self._parts.facts.version, base=_base_of(definition, image)
         )
-        described = describe(composed.manifest, composed.config, labels)
+        own = (*image.image.labels, *options.labels)
+        described = describe(composed.manifest, composed.config, labels, own)
         digest = described.descriptor.digest
         attach = partial(self._attachments, definition, image, facts, plan, digest) if self._attest else tuple
         return Release(plan, Parcel(described.manifest, described.config, attach), tuple(one.name for one in layers))

@@ -7,7 +7,7 @@ is not among them: an image that did not change keeps its digest over commits; t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from lamella.canonical import FrozenMap, digest_bytes
@@ -48,13 +48,20 @@ def described_labels(*, title: str, version: str | None, base: tuple[str, str] |
     return FrozenMap({f"{PREFIX}{name}": value for name, value in labels.items() if value})
 
 
-def describe(manifest: Manifest, config: ImageConfig, labels: Mapping[str, str]) -> Described:
-    """The image with labels that it does not set itself, and annotations of those that the image spec defines."""
-    own = config.runtime.labels
-    merged = FrozenMap({**labels, **own})
+def describe(
+    manifest: Manifest, config: ImageConfig, labels: Mapping[str, str], own: Collection[str] = ()
+) -> Described:
+    """The image with ``labels`` where it has none of its ``own`` names, and annotations for all of these that the image
+    spec defines.
+
+    What comes from the base is about the base: it stays a label where nothing replaces it, and is no annotation.
+    """
+    said = {name: text for name, text in labels.items() if name not in own}
+    merged = FrozenMap({**config.runtime.labels, **said})
     described = replace(config, runtime=replace(config.runtime, labels=merged))
     data = described.to_bytes()
-    annotations = {name: text for name, text in sorted(merged.items()) if name.startswith(PREFIX)}
+    names = sorted(name for name in {*said, *own} if name.startswith(PREFIX) and name in merged)
+    annotations = {name: merged[name] for name in names}
     if config.created != EPOCH:
         annotations.setdefault(f"{PREFIX}created", config.created)
     descriptor = Descriptor(media.IMAGE_CONFIG, digest_bytes(data), len(data))

@@ -103,7 +103,8 @@ def manifest() -> Manifest:
 
 def test_own_labels_win_and_those_of_the_specification_become_annotations() -> None:
     labels = described_labels(title="shop", version="1.2.0", base=("debian:12", f"sha256:{'4' * 64}"))
-    made = describe(manifest(), config(**{TITLE: "The shop", "team": "blue"}), labels)
+    own = {TITLE: "The shop", "team": "blue"}
+    made = describe(manifest(), config(**own), labels, tuple(own))
     assert dict(made.manifest.annotations) == {
         TITLE: "The shop",
         VERSION: "1.2.0",
@@ -115,9 +116,16 @@ def test_own_labels_win_and_those_of_the_specification_become_annotations() -> N
     assert made.manifest.config.size == len(made.config)
 
 
+def test_what_the_base_says_of_itself_is_not_said_of_the_image() -> None:
+    base = {TITLE: "debian", VERSION: "12", "org.opencontainers.image.source": "https://base.example"}
+    made = describe(manifest(), config(**base), {TITLE: "shop"})
+    assert dict(made.manifest.annotations) == {TITLE: "shop"}
+    assert json.loads(made.config)["config"]["Labels"] == {**base, TITLE: "shop"}
+
+
 def test_an_index_says_what_all_of_its_platforms_say() -> None:
     one, two = (
-        describe(manifest(), config(**{"org.opencontainers.image.base.name": name}), {TITLE: "shop"}).manifest
+        describe(manifest(), config(), {TITLE: "shop", "org.opencontainers.image.base.name": name}).manifest
         for name in ("a", "b")
     )
     assert dict(index_annotations((one, two))) == {TITLE: "shop"}
