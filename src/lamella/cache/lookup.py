@@ -174,7 +174,7 @@ class CacheLookup:
         return record
 
     def _bring_small(self, found: _Found, media_type: str, digest: str) -> None:
-        from lamella.cache.products import decompress_small
+        from lamella.cache.small import decompress_small
 
         part = found.artifact.part(media_type, digest)
         if part is None:

@@ -1,11 +1,10 @@
-"""A step's product as one deterministic archive, and small artefacts as compressed blobs."""
+"""A step's product as one deterministic archive."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lamella.canonical import digest_bytes
-from lamella.errors import HostileInputError, IntegrityError
+from lamella.errors import IntegrityError
 from lamella.layers.compress import CompressingWriter
 from lamella.layers.content import directory_content
 from lamella.layers.decompress import open_decompressed
@@ -19,38 +18,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.store.snapshots import Snapshot
 from lamella.store.store import Store
 
-__all__ = ["SMALL_LIMIT", "compress_small", "decompress_small", "expand_small", "pack_product", "unpack_product"]
-
-SMALL_LIMIT = 256 << 20
-"""Bytes of a small artefact when it is decompressed; the file set of a million files has about as many."""
-
-_LEVEL = 9
-
-
-def compress_small(data: bytes) -> bytes:
-    """A small artefact as it travels."""
-    import zstandard
-
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
-
-
-def decompress_small(data: bytes, digest: str) -> bytes:
-    """The artefact of ``digest``; raises HostileInputError for anything else."""
-    plain = expand_small(data)
-    if digest_bytes(plain) != digest:
-        raise HostileInputError(f"what came as artefact {short_digest(digest)} is something else")
-    return plain
-
-
-def expand_small(data: bytes) -> bytes:
-    """What :func:`compress_small` was given; raises HostileInputError."""
-    import zstandard
-
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(data) as stream:
-            return stream.read(SMALL_LIMIT)
-    except zstandard.ZstdError as error:
-        raise HostileInputError(f"a small artefact cannot be decompressed: {error}") from error
+__all__ = ["pack_product", "unpack_product"]
 
 
 def pack_product(snapshot: Snapshot, media_type: str, target: Path) -> Descriptor:

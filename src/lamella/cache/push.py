@@ -27,8 +27,9 @@ from lamella.cache.artifact import (
     travelling,
 )
 from lamella.cache.domains import Place
-from lamella.cache.products import compress_small, pack_product
+from lamella.cache.products import pack_product
 from lamella.cache.repository import CacheRepository
+from lamella.cache.small import compress_small
 from lamella.errors import HostileInputError
 from lamella.graph.record import Record
 from lamella.oci import media

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lamella.cache.domains import Place
-from lamella.cache.products import compress_small, expand_small
 from lamella.cache.repository import CacheRepository, Say
+from lamella.cache.small import compress_small, expand_small
 from lamella.canonical import canonical_json, digest_bytes
 from lamella.errors import AuthError, HostileInputError, IntegrityError, RegistryError
 from lamella.graph.fileset import EntryType, check_path

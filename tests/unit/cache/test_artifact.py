@@ -20,7 +20,7 @@ from lamella.cache.artifact import (
     record_manifest,
     record_tag,
 )
-from lamella.cache.products import compress_small, decompress_small
+from lamella.cache.small import compress_small, decompress_small
 from lamella.canonical import FrozenMap, digest_bytes
 from lamella.errors import HostileInputError
 from lamella.graph.keys import KeyParts, rootfs_identity

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lamella.cache.domains import Place
-from lamella.cache.products import compress_small
+from lamella.cache.small import compress_small
 from lamella.cache.states import STATE_TIMES_TYPE, push_state, restore_seconds, restore_state, state_tag
 from lamella.canonical import digest_bytes
 from lamella.oci.manifest import Descriptor, parse_manifest
