@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.integration.buildkit.phases import busybox_tar
 from tests.integration.components.daemons import client_config
 from tests.integration.components.keeper import ROOT
-from tests.integration.components.tools import BuildKit, BuildKitPair, DockerEngine, Skopeo
+from tests.integration.components.presence import require_program
+from tests.integration.components.tools import BuildKit, BuildKitPair, DockerEngine, Skopeo, Umoci
 from tests.integration.e2e.conftest import Cli, write_tree
 
 pytestmark = pytest.mark.xdist_group("support-table")
@@ -29,10 +31,10 @@ repository = "REGISTRY/support"
 platform = [PLATFORMS]
 
 [layer.base]
-from = "REGISTRY/base:bookworm"
+from = "REGISTRY/support-base:1"
 
 [layer.made]
-run = [["sh", "-c", "cat word > /made && uname -m >> /made && mkdir /odd && chown 7:8 /odd && chmod 1750 /odd"]]
+run = [["sh", "-c", "cat word > /made && mkdir /mine && chown 7:8 /mine && chmod 1750 /mine"]]
 inputs = ["word"]
 
 [layer.files]
@@ -68,9 +70,23 @@ def hold_table(engine: str, place: str, *platforms: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, oci_registry: str, base_reference: str) -> Any:
+def small_base(tmp_path_factory: pytest.TempPathFactory, umoci: Umoci) -> str:
+    """An image of a static BusyBox, as skopeo names it."""
+    folder = tmp_path_factory.mktemp("small-base")
+    busybox_tar(require_program("busybox", "busybox-static"), folder / "base.tar", {})
+    umoci.run("init", "--layout", str(folder / "layout"))
+    image = f"{folder}/layout:base"
+    umoci.run("new", "--image", image)
+    umoci.run("config", "--image", image, "--architecture", "amd64", "--config.env", "PATH=/bin")
+    umoci.run("raw", "add-layer", "--image", image, str(folder / "base.tar"))
+    return f"oci:{image}"
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, oci_registry: str, small_base: str, skopeo: Skopeo) -> Any:
     """The images that the embedded engine makes."""
     folder = tmp_path_factory.mktemp("local")
+    skopeo.copy(small_base, f"docker://{oci_registry}/support-base:1")
     project = write_project(folder / "project", oci_registry, "linux/amd64")
     report, _ = build(project, folder / "store", {}, "--engine", "local")
     return images(report)
@@ -113,14 +129,14 @@ def test_a_buildkitd(buildkitd: BuildKit, expected: Any, oci_registry: str, tmp_
 
 
 def test_a_remote_pair_with_two_platforms(
-    buildkit_pair: BuildKitPair, base_image: Path, base_image_arm64: Path, skopeo: Skopeo, tmp_path: Path
+    buildkit_pair: BuildKitPair, small_base: str, base_image_arm64: Path, skopeo: Skopeo, tmp_path: Path
 ) -> None:
     pair, config = buildkit_pair, client_config(tmp_path)
-    for layout, architecture in ((base_image, "amd64"), (base_image_arm64, "arm64")):
-        pair.skopeo(skopeo, "copy", f"oci:{layout}:base", f"docker://{pair.registry}/base:{architecture}")
-    sources = [f"{pair.registry}/base:{architecture}" for architecture in ("amd64", "arm64")]
+    base = f"{pair.registry}/support-base"
+    for source, architecture in ((small_base, "amd64"), (f"oci:{base_image_arm64}:base", "arm64")):
+        pair.skopeo(skopeo, "copy", source, f"docker://{base}:{architecture}")
     builder = pair.create_builder(config)
-    pair.buildx(config, "imagetools", "create", "--tag", f"{pair.registry}/base:bookworm", *sources)
+    pair.buildx(config, "imagetools", "create", "--tag", f"{base}:1", f"{base}:amd64", f"{base}:arm64")
     project = write_project(tmp_path / "project", pair.registry, "linux/amd64", "linux/arm64")
     words = ("--engine", "buildkit", "--builder", builder)
     report, place = build(project, tmp_path / "store", pair.env(config), *words)
