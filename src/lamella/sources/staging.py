@@ -30,7 +30,9 @@ __all__ = ["STABLE_BASE", "Staged", "Times", "stable_time", "stage_tree"]
 STABLE_BASE = 1_000_000_000
 """Seconds since the epoch (2001-09-09) of the earliest stable time."""
 
-_STABLE_SPAN = 1 << 30
+_STABLE_SPAN = 1 << 29
+"""Seconds, up to 2018: a file from the future would be newer than everything that is made of it."""
+
 _FICLONE = 0x40049409
 """ioctl_ficlone(2)."""
 
@@ -43,7 +45,7 @@ class Times:
     """Modification times in a stage: all ``at`` nanoseconds since the epoch, or, with None, stable ones.
 
     A stable time follows from the content (:func:`stable_time`): equal content has equal times in every stage, other
-    content has, but for one chance in a billion, other times. A constant would make tools that trust size and time
+    content has, but for one chance in half a billion, other times. A constant would make tools that trust size and time
     (BuildKit's context transfer among them) take old bytes for new ones.
     """
 
@@ -64,7 +66,7 @@ class Staged:
 
 
 def stable_time(content: str) -> int:
-    """A time in nanoseconds that follows from a digest: a fixed base plus the digest modulo 2^30 seconds."""
+    """A time in nanoseconds that follows from a digest: a fixed base plus the digest modulo 2^29 seconds."""
     number = int(hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16], 16)
     return (STABLE_BASE + number % _STABLE_SPAN) * 10**9
 
