@@ -51,7 +51,7 @@ def push_records(session: Session, selection: Selection, report: BuildReport) ->
         with session.store.lease("push"):
             pushed = pusher.push(tuple(candidates.values()))
             if session.project.cache.state:
-                states, sent = push_states(session.store, place, remote, plan, made)
+                states, sent = push_states(session.store, place, remote, plan, made, session.clock.now())
                 pushed = replace(pushed, states=states, bytes=pushed.bytes + sent)
             return pushed
     except AuthError:

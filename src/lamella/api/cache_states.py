@@ -58,15 +58,19 @@ def state_ids(op: ExecOp, identity: str) -> tuple[str, ...]:
     return tuple(mount.id for mount in with_own_states(op, identity).mounts if isinstance(mount, StateMount))
 
 
-def push_states(store: Store, place: Place, remote: RemoteRepository, plan: Plan, made: set[str]) -> tuple[int, int]:
+def push_states(
+    store: Store, place: Place, remote: RemoteRepository, plan: Plan, made: set[str], now: int
+) -> tuple[int, int]:
     """Pushes the states of the steps that ran, ``made`` by resolved key; how many, and the bytes of their archives.
+
+    ``now`` is in seconds since the epoch.
 
     Raises RegistryError, AuthError, IntegrityError.
     """
     longest: dict[str, tuple[str, float]] = {}  # several steps may share a state: the longest one is what it saves
     for identity, name, seconds in _states_of(plan, made):
         longest[identity] = max(longest.get(identity, (name, 0.0)), (name, seconds), key=lambda found: found[1])
-    sizes = [push_state(store, place, remote, one, name, seconds) for one, (name, seconds) in longest.items()]
+    sizes = [push_state(store, place, remote, one, name, seconds, now) for one, (name, seconds) in longest.items()]
     sent = [size for size in sizes if size is not None]
     return len(sent), sum(sent)
 

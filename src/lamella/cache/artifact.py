@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_bytes
 from lamella.errors import HostileInputError
@@ -29,6 +30,7 @@ __all__ = [
     "RECORD_TYPE",
     "Part",
     "RecordArtifact",
+    "described",
     "part_descriptor",
     "read_artifact",
     "record_manifest",
@@ -111,7 +113,13 @@ def record_manifest(record: Record, parts: Iterable[Part]) -> tuple[Manifest, by
     layers = tuple(
         replace(part.descriptor, annotations=FrozenMap({IDENTITY: part.identity}), platform=None) for part in parts
     )
-    return Manifest(config, layers, artifact_type=RECORD_TYPE), data
+    return Manifest(config, layers, annotations=described(record.name, record.created), artifact_type=RECORD_TYPE), data
+
+
+def described(name: str, created: int) -> FrozenMap[str, str]:
+    """Annotations that tell people and retention what an artifact is, and since when (image-spec annotations.md)."""
+    when = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return FrozenMap({"org.opencontainers.image.title": name, "org.opencontainers.image.created": when})
 
 
 def read_artifact(key: str, manifest: Manifest, config: bytes) -> RecordArtifact:

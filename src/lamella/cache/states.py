@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from lamella.cache.artifact import described
 from lamella.cache.domains import Place
 from lamella.cache.repository import CacheRepository, Say
 from lamella.cache.small import compress_small, expand_small
@@ -96,12 +97,13 @@ def restore_seconds(archive: int, size: int) -> float:
 
 
 def push_state(
-    store: Store, place: Place, remote: RemoteRepository, identity: str, label: str, seconds: float
+    store: Store, place: Place, remote: RemoteRepository, identity: str, label: str, seconds: float, now: int
 ) -> int | None:
     """Pushes a state as it is now, in place of what is there; bytes of its archive, None when the state is empty.
 
-    ``seconds`` is what its step took; the largest value that is known counts, for a step that began with a warm state
-    says little about what the state saves. Raises RegistryError, AuthError, IntegrityError.
+    ``now`` is in seconds since the epoch. ``seconds`` is what its step took; the largest value that is known counts,
+    for a step that began with a warm state says little about what the state saves. Raises RegistryError, AuthError,
+    IntegrityError.
     """
     tag = state_tag(identity, place.prefix)
     document = remote.manifest(tag)
@@ -122,7 +124,7 @@ def push_state(
         ]
         for descriptor, open_ in blobs:
             remote.push_blob(descriptor, open_)
-    manifest = Manifest(config, (archive, stamps), artifact_type=STATE_TYPE)
+    manifest = Manifest(config, (archive, stamps), annotations=described(label, now), artifact_type=STATE_TYPE)
     remote.push_manifest(manifest.to_bytes(), manifest.media_type, tags=(tag,))
     return archive.size
 

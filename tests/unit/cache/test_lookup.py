@@ -248,6 +248,8 @@ def test_manifests_name_layers_as_images_do_and_other_tools_can_read_them(
     assert document is not None
     manifest = parse_manifest(document.data)
     assert manifest.artifact_type == manifest.config.media_type == "application/vnd.lamella.record.v1+json"
+    assert manifest.annotations["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z", "retention tells its age"
+    assert manifest.annotations["org.opencontainers.image.title"] == "place"
     (layer,) = manifest.layers
     assert layer.media_type == "application/vnd.oci.image.layer.v1.tar+gzip"
     assert layer.annotations[IDENTITY] == record.result.layers[0].diff_id

@@ -43,7 +43,7 @@ def place(ours: Machine) -> Place:
 
 
 def push(machine: Machine, place: Place, seconds: float = 90.0) -> int | None:
-    return push_state(machine.store, place, machine.remote(place), STATE, "app:deps", seconds)
+    return push_state(machine.store, place, machine.remote(place), STATE, "app:deps", seconds, 1_700_000_000)
 
 
 def restore(machine: Machine, *places: Place) -> str:
