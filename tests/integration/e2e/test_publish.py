@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from lamella.sources.hashing import SETTLED_SECONDS
 from tests.integration.components.tools import Skopeo
 from tests.integration.e2e.conftest import Cli, write_tree
 
@@ -126,6 +128,7 @@ def test_nothing_new_is_one_request_per_image(any_registry: str, tmp_path: Path)
     with counting(any_registry) as proxy:
         project = make_project(tmp_path, any_registry, "still/shop", through=proxy.address)
         project.publish()
+        time.sleep(SETTLED_SECONDS + 1)  # a folder that just changed may change again within its time's tick
         project.publish()  # finds nothing to do, and keeps that
         proxy.lines.clear()
         assert project.publish()["unchanged"]
