@@ -71,10 +71,12 @@ class CacheLookup:
 
     # -- Lookup ----------------------------------------------------------------------------------------------------
 
-    def prefetch(self, keys: tuple[str, ...]) -> None:
-        """Asks for all records that are not here at once."""
-        wanted = [key for key in keys if key not in self._found and self._local(key) is None]
-        if self._readable and len(wanted) > 1:
+    def prefetch(self, keys: tuple[str, ...], worth: Callable[[str], bool]) -> None:
+        """Asks for all records at once that are not here and are ``worth`` a request."""
+        missing = [key for key in keys if key not in self._found and self._local(key) is None]
+        wanted = [key for key in missing if self._readable and worth(key)]
+        self._found.update(dict.fromkeys(key for key in missing if key not in wanted))
+        if len(wanted) > 1:
             with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
                 list(pool.map(self._import, wanted))
         elif wanted:

@@ -105,6 +105,8 @@ def push_state(
     for a step that began with a warm state says little about what the state saves. Raises RegistryError, AuthError,
     IntegrityError.
     """
+    if store.states.is_empty(identity):
+        return None
     tag = state_tag(identity, place.prefix)
     document = remote.manifest(tag)
     known = _read_info(identity, document.manifest) if document and document.manifest else None

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from lamella.canonical import EMPTY_MAP, FrozenMap
 
 if TYPE_CHECKING:  # nearly everything imports a Protocol, and a no-op build needs none of these
+    from collections.abc import Callable
+
     from lamella.graph.facts import BaseFacts
     from lamella.graph.fileset import FileSet
     from lamella.graph.record import Record
@@ -57,8 +59,12 @@ class Vcs(Protocol):
 class Lookup(Protocol):
     """Where records and small artefacts are found: the local store, then cache repositories."""
 
-    def prefetch(self, keys: tuple[str, ...]) -> None:
-        """Looks for several records at once that are asked for next; changes no answer."""
+    def prefetch(self, keys: tuple[str, ...], worth: Callable[[str], bool]) -> None:
+        """Looks for several records at once that are asked for next.
+
+        ``worth`` says of a key that is not here whether another place should be asked for it: what is made again in
+        less time than a request takes counts as missing in this run.
+        """
 
     def record(self, key: str) -> Record | None:
         """The record of a resolved key whose objects are all there; a broken one counts as a miss."""

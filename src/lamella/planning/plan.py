@@ -13,18 +13,21 @@ from dataclasses import dataclass, field
 from lamella.graph.definition import Definition
 from lamella.graph.explain import Change, diff_parts
 from lamella.graph.keys import KeyParts
-from lamella.graph.op import HostOp
+from lamella.graph.op import HostOp, InlineOp, SourceOp
 from lamella.graph.protocols import Host, Lookup, Tree
 from lamella.graph.record import Record, Result
-from lamella.graph.vertex import Vertex, executes
+from lamella.graph.vertex import AllPaths, Paths, RootfsOf, Vertex, executes
 from lamella.planning.lowering import BuildGraph
 from lamella.planning.walk import Resolver
 
-__all__ = ["FOREVER", "Plan", "PlanOptions", "PlannedVertex", "make_plan"]
+__all__ = ["FOREVER", "ROUND_TRIP", "Plan", "PlanOptions", "PlannedVertex", "make_plan"]
 
 
 FOREVER = 1 << 62
 """A second that never comes."""
+
+ROUND_TRIP = 0.3
+"""Seconds that asking a registry may take: what is made in less is not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +161,28 @@ class _Walk:
                 self.results[key] = now
             else:
                 parts[key] = self._resolver.parts(key, self.results)
-        asked = [known.key for key, known in parts.items() if known is not None and key not in self._options.force]
+        asked = {known.key: key for key, known in parts.items() if known is not None and key not in self._options.force}
         if asked:
-            self._lookup.prefetch(tuple(dict.fromkeys(asked)))
+            self._lookup.prefetch(tuple(asked), lambda resolved: self._is_worth_asking(asked[resolved]))
         for key, known in parts.items():
             item = self._expected(key) if known is None else self._known(key, known)
             if item.record is not None:
                 self.results[key] = item.record.result
             self.planned[key] = item
+
+    def _is_worth_asking(self, key: str) -> bool:
+        """Whether another place should be asked for a record that is not here: not for files of the project that were
+        laid out in no time before, so that an edit costs no round trip. Where it never ran, nobody knows.
+        """
+        vertex = self._definition[key]
+        if executes(vertex) or any(isinstance(edge.selection, RootfsOf) for edge in vertex.inputs):
+            return True
+        products = (e.vertex for e in vertex.inputs if isinstance(e.selection, (AllPaths, Paths)))
+        ops = [self._definition[product].op for product in products]
+        if not ops or not all(isinstance(op, (SourceOp, InlineOp)) for op in ops):
+            return True
+        last = self._lookup.latest(self._project, vertex.info.name)
+        return last is None or float(last.seconds) >= ROUND_TRIP
 
     def _expected(self, key: str) -> PlannedVertex:
         """A vertex whose key is not known yet."""

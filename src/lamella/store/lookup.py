@@ -10,6 +10,8 @@ from lamella.store.blobs import Blobs
 from lamella.store.records import Records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lamella.graph.facts import BaseFacts
     from lamella.graph.fileset import FileSet
     from lamella.graph.record import Record
@@ -26,7 +28,7 @@ class StoreLookup:
         self._filesets = lru_cache(maxsize=512)(self._load_fileset)
         self._facts = lru_cache(maxsize=128)(self._load_facts)
 
-    def prefetch(self, keys: tuple[str, ...]) -> None:
+    def prefetch(self, keys: tuple[str, ...], worth: Callable[[str], bool]) -> None:
         """Nothing: what is here is found at once."""
 
     def record(self, key: str) -> Record | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_bytes, digest_value
@@ -40,7 +40,7 @@ class MemoryLookup:
     known_facts: dict[str, BaseFacts] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
 
-    def prefetch(self, keys: tuple[str, ...]) -> None:
+    def prefetch(self, keys: tuple[str, ...], worth: Callable[[str], bool]) -> None:
         """See ``lamella.graph.protocols.Lookup``."""
 
     def record(self, key: str) -> Record | None:

@@ -44,7 +44,7 @@ def test_a_missing_record_costs_one_request_in_a_run(theirs: Machine, registry: 
     lookup = theirs.lookup()
     key = "sha256:" + "0" * 64
     assert lookup.record(key) is None
-    lookup.prefetch((key,))
+    lookup.prefetch((key,), lambda key: True)
     assert lookup.record(key) is None
     assert manifests(registry) == ["GET r1-00"]
     assert not theirs.said
@@ -138,17 +138,31 @@ def test_all_missing_records_of_a_level_are_asked_for_at_once(
     ours.push(*map(Candidate, records))
     registry.requests.clear()
     lookup = theirs.lookup()
-    lookup.prefetch(tuple(record.key for record in records))
+    lookup.prefetch(tuple(record.key for record in records), lambda key: True)
     assert len(manifests(registry)) == 6
     assert [lookup.record(record.key) is not None for record in records] == [True] * 6
     assert len(manifests(registry)) == 6
+
+
+def test_what_is_not_worth_a_request_is_missing_in_this_run(
+    ours: Machine, theirs: Machine, registry: MemoryRegistry
+) -> None:
+    cheap, dear = placed_record(ours.store, "cheap"), placed_record(ours.store, "dear")
+    ours.push(Candidate(cheap), Candidate(dear))
+    registry.requests.clear()
+    lookup = theirs.lookup()
+    lookup.prefetch((cheap.key, dear.key), lambda key: key == dear.key)
+    assert lookup.record(cheap.key) is None
+    assert lookup.record(dear.key) is not None
+    assert len(manifests(registry)) == 1
+    assert theirs.lookup().record(cheap.key) is not None, "whoever asks for it gets it"
 
 
 def test_a_cache_that_does_not_answer_is_left_out_and_said_once(theirs: Machine, registry: MemoryRegistry) -> None:
     registry.script(Fault("/manifests/", times=0, status=503))
     lookup = theirs.lookup()
     keys = tuple(f"sha256:{n:064x}" for n in range(20))
-    lookup.prefetch(keys)
+    lookup.prefetch(keys, lambda key: True)
     assert all(lookup.record(key) is None for key in keys)
     assert len(theirs.said) == 1
     assert "is left out" in theirs.said[0]

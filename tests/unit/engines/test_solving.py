@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Records:
     store: Store
     known: dict[str, Record] = field(default_factory=dict)
 
-    def prefetch(self, keys: tuple[str, ...]) -> None:
+    def prefetch(self, keys: tuple[str, ...], worth: Callable[[str], bool]) -> None:
         """Everything is at hand."""
 
     def record(self, key: str) -> Record | None:

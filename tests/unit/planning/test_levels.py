@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from lamella.build.parts import lower
 from lamella.engines.base import SolveRequest
@@ -20,8 +21,11 @@ class Watched(MemoryLookup):
     together: list[tuple[str, ...]] = field(default_factory=list)
     alone: list[str] = field(default_factory=list)
 
-    def prefetch(self, keys: tuple[str, ...]) -> None:
+    worthless: list[str] = field(default_factory=list)
+
+    def prefetch(self, keys: tuple[str, ...], worth: Callable[[str], bool]) -> None:
         self.together.append(keys)
+        self.worthless += [key for key in keys if not worth(key)]
 
     def record(self, key: str) -> Record | None:
         if not any(key in keys for keys in self.together):
@@ -80,3 +84,19 @@ def test_unknown_keys_are_not_asked_for() -> None:
     statuses, _ = planned(lookup)
     assert set(statuses) == {"build", "expected"}
     assert sum(map(len, lookup.together)) == statuses.count("build")
+
+
+def test_files_that_took_no_time_are_not_worth_a_request() -> None:
+    """Only where they were laid out here before, and quickly; steps and what stands on products are asked for."""
+    never = Watched()
+    planned(never)
+    assert not never.worthless, "a fresh machine asks for everything"
+    quick, slow = built(), built()
+    for lookup, seconds in ((quick, "0.050"), (slow, "0.900")):
+        lookup.records.update({key: replace(record, seconds=seconds) for key, record in lookup.records.items()})
+    planned(quick)
+    names = {quick.records[key].name for key in quick.worthless}
+    assert "config -> /etc/api" in names
+    assert not any(name in names for name in ("api", "api:deps", "ui", "tools", "api -> /app/api", "base:users"))
+    planned(slow)
+    assert not slow.worthless
