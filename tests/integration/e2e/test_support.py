@@ -21,7 +21,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "buildkit.md"
 
 NETWORKED = """
 [layer.open]
-run = [["sh", "-c", "ls /sys/class/net > /var/open"]]
+run = [["sh", "-c", "cut -d: -f1 -s /proc/net/dev > /var/open"]]
 network = true
 """
 
@@ -36,7 +36,7 @@ def with_network(folder: Path) -> Path:
     """The project with a second step, which has the network where the first one has none."""
     text = (folder / "lamella.toml").read_text().replace("[layer.files]", f"{NETWORKED}\n[layer.files]")
     text = text.replace('"setup", "files"', '"setup", "open", "files"')
-    script = (folder / "setup/run").read_text() + "ls /sys/class/net > /var/lib/app/closed\n"
+    script = (folder / "setup/run").read_text() + "cut -d: -f1 -s /proc/net/dev > /var/lib/app/closed\n"
     return write_tree(folder, {"lamella.toml": text, "setup/run": script})
 
 
@@ -119,7 +119,7 @@ def two_platforms(pair: BuildKitPair, skopeo: Skopeo, layouts: dict[str, Path]) 
         pair.skopeo(skopeo, "copy", f"oci:{layout}:base", place)
         raw = pair.skopeo(skopeo, "inspect", "--raw", place).encode()
         entries.append({
-            "mediaType": json.loads(raw)["mediaType"],
+            "mediaType": json.loads(raw).get("mediaType", "application/vnd.oci.image.manifest.v1+json"),
             "digest": f"sha256:{hashlib.sha256(raw).hexdigest()}",
             "size": len(raw),
             "platform": {"os": "linux", "architecture": architecture},
