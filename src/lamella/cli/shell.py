@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lamella.api.options import EngineOptions
 from lamella.build.options import BuildOptions
 from lamella.cli.options import complete_layers, file_option, selection_from, source_options
 from lamella.cli.progress import open_progress
@@ -37,7 +38,8 @@ def command(
     """Open a shell where the step of LAYER runs.
 
     It has the step's root file system, sources, environment, caches and secrets, and the network only when the step
-    has it. What the step stands on is built first. Writes are thrown away, but for states and caches.
+    has it. What the step stands on is built first. Writes are thrown away, but for states and caches. It is on this
+    machine, whatever engine builds.
 
     \b
     lamella shell app                 the layer's last step
@@ -46,7 +48,7 @@ def command(
     from lamella.api.layers import open_shell
 
     settings = command_settings()
-    session = project_session(file, build_args, contexts)
+    session = project_session(file, build_args, contexts, engine=EngineOptions("local"))
     name, _, _ = layer.partition(":")
     selection = selection_from((), profile, only, platforms, every=False, layer=name)
     options = BuildOptions(secrets=read_secrets(session.project, secrets, settings.environ, session.root))
