@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from lamella.cache.domains import Place, Places, domain_of, parse_place, places_of
+from lamella.cache.domains import Domain, Place, Places, domain_of, parse_domain, parse_place, places_of
 from lamella.cache.lookup import CacheLookup
 from lamella.cache.repository import CacheRepository
 from lamella.clock import SystemClock
@@ -56,11 +56,22 @@ def cache_places(project: ProjectFile, options: SessionOptions) -> Places:
     ``--cache-from`` adds, and where ``--cache-to`` says. Raises ConfigError.
     """
     base = project.cache.repository or _default_repository(project)
-    places = places_of(parse_reference(base), domain_of(options.environ)) if base else Places()
+    places = places_of(parse_reference(base), _domain(project, options)) if base else Places()
     writer = parse_place(options.cache_to, "--cache-to") if options.cache_to else places.writer
     more = [parse_place(text, "--cache-from") for text in options.cache_from]
     readers = dict.fromkeys((*places.readers, *more, *((writer,) if writer else ())))
     return Places(tuple(readers), writer)
+
+
+def _domain(project: ProjectFile, options: SessionOptions) -> Domain:
+    """The domain of a run: ``LAMELLA_TRUST``, else the channel's ``trust``, else by the event of the CI system."""
+    if options.channel and not options.environ.get("LAMELLA_TRUST"):
+        from lamella.project.channels import find_channel
+
+        said = find_channel(project, options.channel).trust
+        if said:
+            return parse_domain(said)
+    return domain_of(options.environ)
 
 
 def _default_repository(project: ProjectFile) -> str:

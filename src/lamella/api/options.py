@@ -38,6 +38,8 @@ class SessionOptions:
 
     ``store`` is the store's directory, ``ca_bundle`` a PEM file that steps and downloads trust too,
     ``insecure_registries`` hosts where plain HTTP is allowed, ``environ`` what programs of the host are started with.
+    ``cache_from`` and ``cache_to`` are repositories of records besides the project's; ``channel`` is the one that is
+    published, whose trust domain counts.
     """
 
     store: Path
@@ -50,6 +52,7 @@ class SessionOptions:
     engine: EngineOptions = EngineOptions()
     cache_from: tuple[str, ...] = ()
     cache_to: str = ""
+    channel: str = ""
 
 
 def open_store(options: SessionOptions, *, warn: Warn = lambda text: None) -> Store:

@@ -101,6 +101,7 @@ def command(
         engine=engine_from(flags, settings.environ),
         cache_from=flags["cache_from"],
         cache_to=flags["cache_to"],
+        channel=flags["channel"],
     )
     options = _options(flags, session, created=settings.created)
     still = find_published(session, selection, options)

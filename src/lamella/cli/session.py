@@ -48,10 +48,13 @@ def project_session(
     engine: EngineOptions | None = None,
     cache_from: tuple[str, ...] = (),
     cache_to: str = "",
+    channel: str = "",
 ) -> Session:
     """The session of a project; closed when the command ends. ``later``: see ``lamella.api.open_session``."""
     settings = command_settings()
-    options = replace(session_options(settings, offline=offline), cache_from=cache_from, cache_to=cache_to)
+    options = replace(
+        session_options(settings, offline=offline), cache_from=cache_from, cache_to=cache_to, channel=channel
+    )
     session = open_session(
         file,
         Path.cwd(),
