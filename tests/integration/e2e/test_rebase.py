@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,10 +77,10 @@ def project(tmp_path: Path, registry: MemoryRegistry) -> Path:
     return write_tree(tmp_path / "project", files)
 
 
-def layers(report: dict[str, object]) -> dict[str, list[str]]:
+def layers(report: dict[str, Any]) -> dict[str, list[str]]:
     """diff_ids by layer name."""
     found: dict[str, list[str]] = {}
-    for layer in report["images"][0]["layers"]:  # type: ignore[index]
+    for layer in report["images"][0]["layers"]:
         found.setdefault(layer["name"], []).append(layer["diff_id"])
     return found
 
