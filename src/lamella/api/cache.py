@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lamella.cache.domains import Domain, Place, Places, domain_of, parse_domain, parse_place, places_of
 from lamella.cache.lookup import CacheLookup
-from lamella.cache.repository import CacheRepository
+from lamella.cache.repository import CacheRepository, Outage
 from lamella.clock import SystemClock
 from lamella.errors import RegistryError
 from lamella.oci.reference import parse_reference
@@ -92,10 +92,10 @@ def make_lookup(session: CacheContext) -> CacheLookup | None:
 
 def _chain(store: Store, options: SessionOptions, clock: Clock, say: Warn, places: Sequence[Place] = ()) -> CacheLookup:
     """The chain over one client, which is made when a repository is asked for the first time."""
-    client = _LazyClient(options)
+    client, outage = _LazyClient(options), Outage(say)
 
     def repository(place: Place) -> CacheRepository:
-        return CacheRepository(place, lambda: client.open(place), say)
+        return CacheRepository(place, lambda: client.open(place), say, outage)
 
     def noted(name: str) -> CacheRepository:
         return repository(Place(parse_reference(name)))

@@ -20,15 +20,43 @@ if TYPE_CHECKING:
     from lamella.registry.documents import Document
     from lamella.registry.remote import RemoteRepository
 
-__all__ = ["CacheRepository", "Say"]
+__all__ = ["CacheRepository", "Outage", "Say"]
 
 Say = Callable[[str], None]
 
 
-class CacheRepository:
-    """A place that records are read from. Thread-safe. ``open_`` gives the repository when it is first asked."""
+class Outage:
+    """Registries that did not answer, or refused, in a run: said once for all of their repositories."""
 
-    def __init__(self, place: Place, open_: Callable[[], RemoteRepository], say: Say) -> None:
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._silent: set[str] = set()
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def has(self, registry: str) -> bool:
+        """Whether a registry did not answer and is not asked again."""
+        return registry in self._silent
+
+    def add(self, registry: str, name: str, error: LamellaError) -> None:
+        """Notes what a repository ended with: a refusal is its own, silence is that of the whole registry."""
+        with self._lock:
+            first = registry not in self._told
+            self._told.add(registry)
+            if not isinstance(error, AuthError):
+                self._silent.add(registry)
+        if first:
+            self._say(f"cache repository {name} is left out: {error.message}")
+
+
+class CacheRepository:
+    """A place that records are read from. Thread-safe. ``open_`` gives the repository when it is first asked;
+    ``outage`` is shared by the repositories of a run.
+    """
+
+    def __init__(
+        self, place: Place, open_: Callable[[], RemoteRepository], say: Say, outage: Outage | None = None
+    ) -> None:
         self.place = place
         self.name = str(place)
         self.asked = 0
@@ -38,7 +66,8 @@ class CacheRepository:
         self._open = open_
         self._say = say
         self._remote: RemoteRepository | None = None
-        self._closed = False
+        self._outage = outage or Outage(say)
+        self._refused = False
         self._lock = threading.Lock()
 
     @property
@@ -121,8 +150,10 @@ class CacheRepository:
         self.remote.fetch_blob(descriptor, sink)
         self.bytes += descriptor.size
 
+    @property
+    def _closed(self) -> bool:
+        return self._refused or self._outage.has(self.place.repository.registry)
+
     def _close(self, error: LamellaError) -> None:
-        with self._lock:
-            closed, self._closed = self._closed, True
-        if not closed:
-            self._say(f"cache repository {self.name} is left out: {error.message}")
+        self._refused = True
+        self._outage.add(self.place.repository.registry, self.name, error)

@@ -8,7 +8,7 @@ from functools import partial
 from lamella.cache.domains import Place
 from lamella.cache.lookup import CacheLookup
 from lamella.cache.push import Candidate, PushReport, RecordPusher
-from lamella.cache.repository import CacheRepository
+from lamella.cache.repository import CacheRepository, Outage
 from lamella.canonical import digest_bytes
 from lamella.graph.facts import BaseFacts
 from lamella.graph.facts_format import facts_to_bytes
@@ -117,7 +117,8 @@ class Machine:
         return self.client.repository(place.repository)
 
     def readers(self, *places: Place) -> list[CacheRepository]:
-        return [CacheRepository(place, partial(self.remote, place), self.said.append) for place in places]
+        outage = Outage(self.said.append)
+        return [CacheRepository(place, partial(self.remote, place), self.said.append, outage) for place in places]
 
     def lookup(self, *places: Place) -> CacheLookup:
         """A chain of a new run."""

@@ -160,7 +160,7 @@ def test_what_is_not_worth_a_request_is_missing_in_this_run(
 
 def test_a_cache_that_does_not_answer_is_left_out_and_said_once(theirs: Machine, registry: MemoryRegistry) -> None:
     registry.script(Fault("/manifests/", times=0, status=503))
-    lookup = theirs.lookup()
+    lookup = theirs.lookup(*(theirs.place(f"acme/shop-cache{name}") for name in ("", "-branch", "-person")))
     keys = tuple(f"sha256:{n:064x}" for n in range(20))
     lookup.prefetch(keys, lambda key: True)
     assert all(lookup.record(key) is None for key in keys)

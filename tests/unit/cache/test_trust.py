@@ -141,6 +141,17 @@ def test_anonymous_runs_read_and_do_not_write(new_machine: NewMachine, release: 
         nobody.push(Candidate(mine), to=own)
 
 
+def test_a_registry_that_lets_nobody_read_is_said_once(new_machine: NewMachine) -> None:
+    with MemoryRegistry(user="somebody", password="s") as closed:
+        nobody = new_machine(closed)
+        lookup = nobody.lookup(*places(nobody, "person/ann").readers)
+        assert lookup.record("sha256:" + "0" * 64) is None
+        assert lookup.record("sha256:" + "1" * 64) is None
+        assert len(nobody.said) == 1
+        assert "is left out" in nobody.said[0]
+        assert len([seen for seen in closed.requests if "/manifests/" in seen.path]) <= 3, "each place once"
+
+
 def test_a_record_under_another_ones_tag_is_refused_even_by_its_own_domain(release: Machine) -> None:
     """Whoever may write must still not turn the result of one step into that of another."""
     wrong, key = placed_record(release.store, "evil", b"evil"), placed_record(release.store, "good", b"good").key
