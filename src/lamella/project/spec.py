@@ -333,7 +333,8 @@ class ImageSpec:
 
     ``tags`` are complete; those in ``manifest_tags`` name this platform's manifest, the others an index over the
     platforms; ``tag_templates`` has how each is written. ``repository`` None: the project has none, the image is
-    local only. ``local_name`` is its name in local stores. ``expose`` holds ``PORT/PROTOCOL``. ``entrypoint`` None: the only binary or console script.
+    local only. ``local_name`` is its name in local stores. ``expose`` holds ``PORT/PROTOCOL``. ``entrypoint`` None:
+    the only binary or console script.
     ``user`` and ``workdir`` None: those of the base.
     """
 

@@ -154,7 +154,7 @@ def test_channels_that_cannot_publish_say_why(registry: MemoryRegistry, tmp_path
     for arguments, words in (
         (("--channel", "pr"), "does not publish"),
         (("--channel", "gated"), "not yet"),
-        (("--channel", "relase"), "no channel 'relase'"),
+        (("--channel", "relais"), "no channel 'relais'"),
         (("--dev",), "no tag to publish under"),
     ):
         done = cli.run(root, "publish", *arguments, check=False)

@@ -73,7 +73,11 @@ def publish_base(registry: MemoryRegistry, version: str, srv_mode: int = 0o755) 
 @pytest.fixture
 def project(tmp_path: Path, registry: MemoryRegistry) -> Path:
     publish_base(registry, "1")
-    files = {"conf/a": "1\n", "other/b": "2\n", "lamella.toml": TOML.replace("REGISTRY", registry.address)}
+    files: dict[str, str | bytes] = {
+        "conf/a": "1\n",
+        "other/b": "2\n",
+        "lamella.toml": TOML.replace("REGISTRY", registry.address),
+    }
     return write_tree(tmp_path / "project", files)
 
 
