@@ -1,6 +1,8 @@
-"""``--load``: images of the store into a Docker daemon, as a Docker archive streamed into ``docker load``.
+"""``--load``: images of the store into a Docker daemon; where it has layers already, only the others are sent.
 
-The whole image goes over; sending only the layers that the daemon lacks comes with the sparse path.
+A daemon names what it has by the diff_ids of its images. An archive may leave out layers whose whole chain below is
+there: a graph driver does not open them, containerd's store finds their blobs by digest. Afterwards the daemon is
+asked whether it has the image with all of its layers; when not, or when it cannot be asked, everything is sent.
 """
 
 from __future__ import annotations
@@ -8,18 +10,27 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-from lamella.errors import InternalError, RegistryError
+from lamella.canonical import canonical_json
+from lamella.errors import InternalError, LamellaError, RegistryError
+from lamella.images.daemon import DockerApi, find_api
 from lamella.images.docker_cli import DockerCli
-from lamella.images.outputs.archive import ArchiveFile, write_archive
-from lamella.images.outputs.docker import docker_files
+from lamella.images.outputs.archive import ArchiveFile, small_file, write_archive
+from lamella.images.outputs.docker import check_names, docker_files
+from lamella.images.outputs.layout import Layout, blob_path, make_layout
 from lamella.images.stored import StoredImage
+from lamella.oci.reference import parse_reference
 from lamella.process import PIPE, Process, spawn
+from lamella.registry.hosts import DEFAULT_REGISTRY
+from lamella.store.images import REF_NAME
 from lamella.store.store import Store
 
 __all__ = ["load_images"]
 
+_NAME = "io.containerd.image.name"
 _TAIL = 4096
+_IN_MEMORY = 16 << 20
 
 
 def load_images(store: Store, images: Sequence[StoredImage], docker: DockerCli, *, mtime: int = 0) -> None:
@@ -28,7 +39,98 @@ def load_images(store: Store, images: Sequence[StoredImage], docker: DockerCli, 
     Raises RegistryError with Docker's words when the daemon refuses, IntegrityError for a blob that is not what its
     image promises, ConfigError when two images have one name.
     """
-    files = docker_files(store, images)
+    check_names(images)
+    api = find_api(docker.env)
+    containerd = False
+    if api is not None:
+        try:
+            containerd = api.is_containerd()
+            if all(
+                _is_there(api, image, containerd) or _load_sparse(store, image, api, mtime, containerd)
+                for image in images
+            ):
+                return
+        except LamellaError:
+            pass  # what is wrong is said by the docker program, in its own words
+        finally:
+            api.close()
+    whole = _layout(store, images).files() if containerd else docker_files(store, images)
+    _load_whole(images, whole, docker, mtime)
+
+
+def _is_there(api: DockerApi, image: StoredImage, containerd: bool) -> bool:
+    """Whether the daemon has this very image under all of its names, with every layer."""
+    wanted = list(image.config.diff_ids)
+    for name in image.names:
+        found = api.image(name)
+        if not found or ((found.get("RootFS") or {}).get("Layers") or []) != wanted:
+            return False
+        ids = {image.manifest.config.digest, image.descriptor.digest}
+        if found.get("Id") not in ids:
+            return False
+        if containerd and not all(one.get("Available") for one in found.get("Manifests") or [{}]):
+            return False
+    return bool(image.names)
+
+
+def _load_sparse(store: Store, image: StoredImage, api: DockerApi, mtime: int, containerd: bool) -> bool:
+    """Sends what the daemon lacks; false when it has nothing of the image, or not all of it afterwards."""
+    known = max((_common(chain, image.config.diff_ids) for chain in api.chains(image.names)), default=0)
+    if not known:
+        return False
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as archive:
+        write_archive(_sparse_files(store, image, known), archive, mtime=mtime)
+        size = archive.tell()
+        archive.seek(0)
+        refused = api.load(archive, size)  # type: ignore[arg-type]
+    return not refused and _is_there(api, image, containerd)
+
+
+def _layout(store: Store, images: Sequence[StoredImage]) -> Layout:
+    """A layout whose names containerd's store takes: in full, with registry (containerd, images/annotations.go)."""
+    layout = make_layout(store, images)
+    layout.entries = tuple(
+        replace(entry, annotations=entry.annotations.with_items({_NAME: _whole_name(entry.annotations[REF_NAME])}))
+        for entry in layout.entries
+    )
+    return layout
+
+
+def _whole_name(name: str) -> str:
+    reference = parse_reference(name)
+    if reference.registry:
+        return name
+    library = "" if "/" in reference.repository else "library/"
+    return f"{DEFAULT_REGISTRY}/{library}{name}"
+
+
+def _common(chain: tuple[str, ...], wanted: tuple[str, ...]) -> int:
+    """How many layers two images share from the bottom up."""
+    count = 0
+    for one, other in zip(chain, wanted, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _sparse_files(store: Store, image: StoredImage, known: int) -> tuple[ArchiveFile, ...]:
+    """An OCI layout with ``manifest.json`` beside it, as docker-save(1) writes it, without the lowest layers."""
+    layout = _layout(store, [image])
+    above = {layer.descriptor.digest for layer in image.layers[known:]}
+    below = {
+        blob_path(layer.descriptor.digest) for layer in image.layers[:known] if layer.descriptor.digest not in above
+    }
+    row = {
+        "Config": blob_path(image.manifest.config.digest),
+        "RepoTags": list(image.names),
+        "Layers": [blob_path(layer.descriptor.digest) for layer in image.layers],
+    }
+    kept = tuple(file for file in layout.files() if file.path not in below)
+    return (*kept, small_file("manifest.json", canonical_json([row])))
+
+
+def _load_whole(images: Sequence[StoredImage], files: Sequence[ArchiveFile], docker: DockerCli, mtime: int) -> None:
     with tempfile.TemporaryFile() as said:
         with spawn(
             docker.argv("load", "--quiet"),

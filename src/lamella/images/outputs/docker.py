@@ -15,13 +15,11 @@ from lamella.images.stored import StoredImage
 from lamella.oci.digest import digest_hex
 from lamella.store.store import Store
 
-__all__ = ["docker_files"]
+__all__ = ["check_names", "docker_files"]
 
 
-def docker_files(store: Store, images: Iterable[StoredImage]) -> tuple[ArchiveFile, ...]:
-    """The files of a Docker archive. Raises ConfigError when two images want one name: the form has no platforms."""
-    files: dict[str, ArchiveFile] = {}
-    rows = []
+def check_names(images: Iterable[StoredImage]) -> None:
+    """Raises ConfigError when two images want one name: the form has no platforms."""
     owners: dict[str, StoredImage] = {}
     for image in images:
         for name in image.names:
@@ -31,6 +29,15 @@ def docker_files(store: Store, images: Iterable[StoredImage]) -> tuple[ArchiveFi
                     f"two images of this build are both called {name}; a Docker archive holds one of a name",
                     hint="name one image and platform, or write type=oci",
                 )
+
+
+def docker_files(store: Store, images: Iterable[StoredImage]) -> tuple[ArchiveFile, ...]:
+    """The files of a Docker archive. Raises ConfigError when two images want one name."""
+    images = tuple(images)
+    check_names(images)
+    files: dict[str, ArchiveFile] = {}
+    rows = []
+    for image in images:
         config = f"{digest_hex(image.manifest.config.digest)}.json"
         files[config] = blob_file(store, config, image.manifest.config.digest, image.manifest.config.size)
         layers = []
