@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lamella.api.cache import cache_places
 from lamella.api.network import registry_client
 from lamella.build.parts import expand_cells
 from lamella.build.selection import Selection
 from lamella.errors import ConfigError
 from lamella.images.catalog import Catalog, read_catalog
-from lamella.images.retain import RetainPlan, check_share, plan_retention
+from lamella.images.retain import RetainPlan, check_share, plan_cache_retention, plan_retention
 from lamella.images.retain_apply import Journal, Removed, apply_retention
 from lamella.oci.reference import parse_reference
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lamella.registry.remote import RemoteRepository
     from lamella.store.store import Store
 
-__all__ = ["Retention", "catalog", "project_repositories", "retain"]
+__all__ = ["Retention", "catalog", "project_caches", "project_repositories", "retain", "retain_cache"]
 
 OnProgress = Callable[[int, int], None]
 
@@ -82,6 +83,43 @@ def retain(
     if not apply:
         return Retention(plan)
     check_share(plan, most)
+    return Retention(plan, apply_retention(remote, found, plan, journal, on_removed=on_removed))
+
+
+def project_caches(session: Session) -> tuple[str, ...]:
+    """The cache repositories that this run reads and writes, by its trust domain. Raises ConfigError without any."""
+    places = cache_places(session.project, session.options)
+    found = tuple(dict.fromkeys(str(place.repository) for place in places.readers))
+    if not found:
+        raise ConfigError(
+            f"project {session.project.name!r} has no cache repository",
+            hint="set repository in [project], or [cache] repository; or name one with --repository",
+        )
+    return found
+
+
+def retain_cache(
+    options: SessionOptions,
+    store: Store,
+    repository: str,
+    *,
+    keep: int,
+    max_age: int,
+    now: int,
+    most: float,
+    apply: bool,
+    on_plan: Callable[[RetainPlan], None] = lambda plan: None,
+    on_removed: Callable[[Removed], None] = lambda removed: None,
+) -> Retention:
+    """The same for a cache repository, whose records and states go by vertex, number and age."""
+    remote = _open(options, repository)
+    found = read_catalog(remote)
+    plan = plan_cache_retention(found, keep=keep, max_age=max_age, now=now)
+    on_plan(plan)
+    if not apply:
+        return Retention(plan)
+    check_share(plan, most)
+    journal = Journal.of(store.layout.journals, remote.name)
     return Retention(plan, apply_retention(remote, found, plan, journal, on_removed=on_removed))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_CACHE_KEPT, _CACHE_AGE = 3, 30 * 86400
+"""Of each step's records, when nothing else is said: the newest three, and those of a month."""
+
 
 @click.command("retain")
 @click.argument("names", nargs=-1, metavar="[RULE…]")
@@ -31,10 +35,11 @@ __all__ = ["command"]
     "--repository", "repositories", multiple=True, metavar="REPO", help="Look at this one, not the project's."
 )
 @click.option("--tags", multiple=True, metavar="GLOB", help="A rule of its own instead of the project's: these tags.")
-@click.option("--keep", type=click.IntRange(0), metavar="N", help="With --tags: keep the newest N.")
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="With --tags or --cache: keep the newest N.")
 @click.option("--min-age", metavar="AGE", help="With --tags: nothing younger goes.")
-@click.option("--max-age", metavar="AGE", help="With --tags: only what is older goes.")
+@click.option("--max-age", metavar="AGE", help="With --tags or --cache: only what is older goes.")
 @click.option("--protect", multiple=True, metavar="GLOB", help="With --tags: tags that stay whatever their age.")
+@click.option("--cache", "of_cache", is_flag=True, help="Records and states of the cache, instead of images.")
 @click.option("--apply", is_flag=True, help="Delete. Without it nothing changes and the plan is shown.")
 @click.option(
     "--max-share",
@@ -54,6 +59,7 @@ def command(
     min_age: str | None,
     max_age: str | None,
     protect: tuple[str, ...],
+    of_cache: bool,
     apply: bool,
     max_share: int,
     output_format: str,
@@ -69,8 +75,17 @@ def command(
     lamella retain --apply                           delete it
     lamella retain versions                          one rule: [retain.versions]
     lamella retain --tags 'pr-*' --max-age 14d       a rule without the project file
+    lamella retain --cache --max-age 30d --keep 3    records: of each step the newest, and none younger
     """
     session = project_session(file)
+    if of_cache:
+        if names or tags or protect or min_age:
+            raise ConfigError("--cache takes --keep and --max-age alone", hint="lamella retain --cache --max-age 30d")
+        age = parse_age(max_age, "--max-age") if max_age else _CACHE_AGE
+        for repository in repositories or _caches(session):
+            bounds = (_CACHE_KEPT if keep is None else keep, age)
+            _one(session, repository, bounds, apply=apply, most=max_share / 100, output_format=output_format)
+        return
     rules = _own_rule(tags, keep, min_age, max_age, protect) or _project_rules(session, names)
     for repository in repositories or _repositories(session):
         _one(session, repository, rules, apply=apply, most=max_share / 100, output_format=output_format)
@@ -80,6 +95,12 @@ def _repositories(session: Session) -> tuple[str, ...]:
     from lamella.api.repositories import project_repositories
 
     return project_repositories(session)
+
+
+def _caches(session: Session) -> tuple[str, ...]:
+    from lamella.api.repositories import project_caches
+
+    return project_caches(session)
 
 
 def _own_rule(
@@ -113,16 +134,24 @@ def _project_rules(session: Session, names: tuple[str, ...]) -> dict[str, Retain
 
 
 def _one(
-    session: Session, repository: str, rules: dict[str, RetainSpec], *, apply: bool, most: float, output_format: str
+    session: Session,
+    repository: str,
+    rules: dict[str, RetainSpec] | tuple[int, int],
+    *,
+    apply: bool,
+    most: float,
+    output_format: str,
 ) -> None:
-    from lamella.api.repositories import retain
+    """One repository by rules, or a cache repository by number and age."""
+    from lamella.api.repositories import retain, retain_cache
 
     text = output_format == "text"
-    done = retain(
-        session.options,
-        session.store,
-        repository,
-        rules,
+    work = (
+        partial(retain, session.options, session.store, repository, rules)
+        if isinstance(rules, dict)
+        else partial(retain_cache, session.options, session.store, repository, keep=rules[0], max_age=rules[1])
+    )
+    done = work(
         now=session.clock.now(),
         most=most,
         apply=apply,

@@ -6,6 +6,7 @@ kept tag leads to it. Ages are those of publication; what has none is never old.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,12 +16,15 @@ from lamella.images.catalog import Catalog
 from lamella.project.delivery import RetainSpec
 from lamella.sources.git import version_key
 
-__all__ = ["ALWAYS_KEPT", "Fate", "Removal", "RetainPlan", "check_share", "plan_retention"]
+__all__ = ["ALWAYS_KEPT", "Fate", "Removal", "RetainPlan", "check_share", "plan_cache_retention", "plan_retention"]
 
 ALWAYS_KEPT = ("latest",)
 """Tags that no rule takes."""
 
 DAY = 86400
+_TITLE = "org.opencontainers.image.title"
+_CACHE_TAG = re.compile(r"(?:([a-z0-9][a-z0-9_-]*)\.)?([rs])\d+-[0-9a-f]{64}")
+"""Tags of records and states: who wrote them, where several share a repository, and the kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,12 @@ def plan_retention(
                 fates[tag] = fate
     fates |= _protected(catalog, rules, fates)
     kept = catalog.reachable(fate.digest for fate in fates.values() if fate.keep)
-    removals = _removals(catalog, fates, kept, _untagged(catalog, rules, orphans, kept, now))
+    return _plan(catalog, fates, _untagged(catalog, rules, orphans, kept, now), _notes(catalog, rules))
+
+
+def _plan(catalog: Catalog, fates: Mapping[str, Fate], untagged: Sequence[str], notes: tuple[str, ...]) -> RetainPlan:
+    kept = catalog.reachable(fate.digest for fate in fates.values() if fate.keep)
+    removals = _removals(catalog, fates, kept, untagged)
     gone = {removal.digest for removal in removals if not removal.shared}
     freed = catalog.blobs(gone).keys() - catalog.blobs(kept).keys()
     sizes = catalog.blobs(gone)
@@ -96,8 +105,31 @@ def plan_retention(
         removals,
         kept,
         sum(sizes[digest] for digest in freed),
-        _notes(catalog, rules),
+        notes,
     )
+
+
+def plan_cache_retention(catalog: Catalog, *, keep: int, max_age: int, now: int) -> RetainPlan:
+    """The plan for a cache repository: of each vertex (and each person or pull request) the newest ``keep`` records
+    and states stay, and whatever is not older than ``max_age`` seconds.
+
+    No image needs a record, and layers that images need are blobs of the images' own repository, so nothing breaks:
+    what is gone is built again. Tags of other kinds stay.
+    """
+    rule = RetainSpec(("*",), keep=keep, max_age=max_age)
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    fates = {tag: replace(_unnamed(catalog, tag, now), why="no record or state") for tag in catalog.tags}
+    for tag, digest in catalog.tags.items():
+        match = _CACHE_TAG.fullmatch(tag)
+        if match is not None:
+            title = catalog.nodes[digest].annotations.get(_TITLE, "")
+            groups.setdefault((match[1] or "", match[2], title), []).append(tag)
+    for (_, kind, title), tags in groups.items():
+        name = f"{'records' if kind == 'r' else 'states'} of {title or 'unnamed'}"
+        for place, group in enumerate(_newest_first(catalog, tags)):
+            for tag in group:
+                fates[tag] = _fate(catalog, name, rule, tag, place, now)
+    return _plan(catalog, fates, (), ())
 
 
 def check_share(plan: RetainPlan, most: float) -> None:

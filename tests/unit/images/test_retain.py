@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from lamella.cache.artifact import described
+from lamella.canonical import digest_bytes
 from lamella.errors import ConfigError, RegistryError
 from lamella.images.catalog import parse_time, read_catalog
-from lamella.images.retain import RetainPlan, check_share, plan_retention
+from lamella.images.retain import RetainPlan, check_share, plan_cache_retention, plan_retention
 from lamella.images.retain_apply import Journal, Removed, apply_retention
 from lamella.images.survey import survey
+from lamella.oci.manifest import Descriptor, Manifest
 from lamella.oci.reference import parse_reference
 from lamella.project.delivery import RetainSpec
 from lamella.registry.client import RegistryClient
@@ -281,3 +285,32 @@ def test_a_registry_that_deletes_no_tag_alone_keeps_the_shared_one(tmp_path: Pat
         assert whole(repository, "1.0")
         assert "pr-2" not in repository.tags()
         http.close()
+
+
+def push_record(repository: RemoteRepository, key: str, name: str, day: int, prefix: str = "", kind: str = "r1") -> str:
+    """A record's artifact as a cache repository has it."""
+    body = f'{{"record": "{key}"}}'.encode()
+    config = Descriptor("application/vnd.lamella.record.v1+json", digest_bytes(body), len(body))
+    repository.push_blob(config, lambda: io.BytesIO(body))
+    manifest = Manifest(config, (), annotations=described(name, day * DAY), artifact_type=config.media_type)
+    tag = f"{prefix}{kind}-{digest_bytes(key.encode())[7:]}"
+    repository.push_manifest(manifest.to_bytes(), manifest.media_type, tags=(tag,))
+    return tag
+
+
+def test_records_go_by_step_number_and_age(repository: RemoteRepository, tmp_path: Path) -> None:
+    app = [push_record(repository, f"app {n}", "app", 19_900 + n) for n in range(5)]
+    base = push_record(repository, "base", "base", 12_100)
+    young = [push_record(repository, f"ui {n}", "ui", 19_995 + n) for n in range(4)]
+    mine = push_record(repository, "app 0", "app", 12_200, prefix="ann.")
+    states = [push_record(repository, f"state {n}", "app", 12_300 + n, kind="s1") for n in range(3)]
+    push_release(repository, "1.0", text="an image in the same place", day=1)
+    catalog = read_catalog(repository)
+    found = plan_cache_retention(catalog, keep=2, max_age=30 * DAY, now=NOW)
+    gone = {fate.tag for fate in found.fates if not fate.keep}
+    assert gone == {*app[:3], states[0]}
+    assert {fate.tag for fate in found.fates if fate.keep} >= {*app[3:], base, *young, mine, *states[1:], "1.0"}
+    apply_retention(repository, catalog, found, Journal.of(tmp_path, repository.name))
+    assert not gone & set(repository.tags())
+    assert whole(repository, "1.0")
+    assert whole(repository, base)
