@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from lamella.host.locks import hold
 from tests.integration.components.presence import require_program
-from tests.integration.e2e.conftest import Cli, write_tree
+from tests.integration.e2e.conftest import Cli, copy_store, write_tree
 from tests.integration.e2e.engines import engine_environment
 
 TOML = """
@@ -202,7 +203,9 @@ ROWS = (
 def built_project(
     shared_store: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str, request: pytest.FixtureRequest
 ) -> tuple[Cli, Path]:
-    """The scenario, built once per engine and test process."""
+    """The scenario, built once per engine and test process. The engines find each other's records, so that each has a
+    store of its own here.
+    """
     text = TOML.replace("NAME", f"{worker_id}-{request.param}")
     if request.param == "local":
         require_program("cargo", "rustup")
@@ -210,7 +213,11 @@ def built_project(
         for before, after in ON_BUILDER:
             text = text.replace(before, after)
     env = engine_environment(request.param, request.getfixturevalue, tmp_path_factory.mktemp("client"))
-    cli = replace(Cli(shared_store), env=env)
+    store = shared_store if request.param == "local" else shared_store.with_name(f"store-{request.param}")
+    with hold(shared_store.parent / "lock", timeout=900):
+        if not store.exists():
+            copy_store(shared_store.parent / "pristine", store)
+    cli = replace(Cli(store), env=env)
     folder = tmp_path_factory.mktemp("table")
     write_tree(folder, {**FILES, "lamella.toml": text})
     cli.build(folder)
