@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lamella.api.cache import cache_places
@@ -80,10 +81,8 @@ def retain(
     found = read_catalog(remote, also=noted, on_progress=on_progress)
     plan = plan_retention(found, rules, now=now, orphans=noted)
     on_plan(plan)
-    if not apply:
-        return Retention(plan)
-    check_share(plan, most)
-    return Retention(plan, apply_retention(remote, found, plan, journal, on_removed=on_removed))
+    work = partial(apply_retention, remote, found, plan, journal, on_removed=on_removed)
+    return _carried_out(plan, work, most=most, apply=apply)
 
 
 def project_caches(session: Session) -> tuple[str, ...]:
@@ -116,11 +115,18 @@ def retain_cache(
     found = read_catalog(remote)
     plan = plan_cache_retention(found, keep=keep, max_age=max_age, now=now)
     on_plan(plan)
+    work = partial(
+        apply_retention, remote, found, plan, Journal.of(store.layout.journals, remote.name), on_removed=on_removed
+    )
+    return _carried_out(plan, work, most=most, apply=apply)
+
+
+def _carried_out(plan: RetainPlan, work: Callable[[], tuple[Removed, ...]], *, most: float, apply: bool) -> Retention:
+    """The plan alone, or with what ``work`` did; raises ConfigError when more would go than ``most`` allows."""
     if not apply:
         return Retention(plan)
     check_share(plan, most)
-    journal = Journal.of(store.layout.journals, remote.name)
-    return Retention(plan, apply_retention(remote, found, plan, journal, on_removed=on_removed))
+    return Retention(plan, work())
 
 
 def _open(options: SessionOptions, repository: str) -> RemoteRepository:
