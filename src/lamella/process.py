@@ -419,7 +419,7 @@ def _pump(
     cancelled: threading.Event | None,
 ) -> None:
     """Feeds input and takes output until both pipes are closed; ends the process when it must not go on."""
-    pieces: queue.SimpleQueue[tuple[int, bytes | OSError]] = queue.SimpleQueue()
+    pieces: queue.Queue[tuple[int, bytes | OSError]] = queue.Queue()
     source, *sinks = process.take_streams()
     for index, pipe in enumerate(sinks):
         threading.Thread(target=_read_all, args=(pipe, index, pieces), daemon=True).start()
@@ -451,7 +451,7 @@ def _pump(
             open_pipes -= 1
 
 
-def _read_all(pipe: IO[bytes], index: int, pieces: queue.SimpleQueue[tuple[int, bytes | OSError]]) -> None:
+def _read_all(pipe: IO[bytes], index: int, pieces: queue.Queue[tuple[int, bytes | OSError]]) -> None:
     """Takes what a pipe gives until its end and closes it; an error goes the same way as data."""
     with pipe:
         try:

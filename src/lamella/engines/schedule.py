@@ -45,7 +45,7 @@ class _Run:
             for need in set(needs):
                 self._users[need].append(key)
         self._left = len(inputs)
-        self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._ready: queue.Queue[str | None] = queue.Queue()
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._schedule = Schedule()

@@ -195,3 +195,29 @@ def _pipes() -> set[str]:
             if target.startswith("pipe:"):
                 found.add(f"{number} {target}")
     return found
+
+
+SIGNALLED = """
+import os, signal, threading, time
+from lamella.process import run
+def handler(*_):
+    end = time.perf_counter() + 0.01
+    while time.perf_counter() < end: pass
+signal.signal(signal.SIGUSR1, handler)
+def send():
+    while True:
+        time.sleep(0.03)
+        os.kill(os.getpid(), signal.SIGUSR1)
+threading.Thread(target=send, daemon=True).start()
+cancelled = threading.Event()
+threading.Timer(4, cancelled.set).start()
+run(["sleep", "300"], env={"PATH": os.environ["PATH"]}, check=False, cancelled=cancelled)
+os.write(1, b"cancelled")
+os._exit(0)
+"""
+"""Waits for a program while signals come at all points of the wait; each handler takes its time."""
+
+
+def test_a_wait_with_signals_can_still_be_cancelled() -> None:
+    own = {**ENV, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    assert run([sys.executable, "-c", SIGNALLED], env=own, timeout=60).text == "cancelled"

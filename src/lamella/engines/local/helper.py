@@ -34,7 +34,7 @@ class Helper:
     """
 
     def __init__(self, env: Mapping[str, str], scratch: Path, *, terminal: bool = False) -> None:
-        self._replies: dict[int, queue.SimpleQueue[Reply | None]] = {0: queue.SimpleQueue()}
+        self._replies: dict[int, queue.Queue[Reply | None]] = {0: queue.Queue()}
         self._lock = threading.Lock()
         self._next = 1
         self._closed = self._ended = False
@@ -73,7 +73,7 @@ class Helper:
             if self._ended:
                 raise self._gone()
             number, self._next = self._next, self._next + 1
-            replies = self._replies[number] = queue.SimpleQueue()
+            replies = self._replies[number] = queue.Queue()
         self._send(Request(number, kind, to_plain(job)))
         try:
             return self._wait(number, replies, on_line, cancelled)
@@ -116,7 +116,7 @@ class Helper:
     def _wait(
         self,
         number: int,
-        replies: queue.SimpleQueue[Reply | None],
+        replies: queue.Queue[Reply | None],
         on_line: OnLine,
         cancelled: threading.Event | None,
     ) -> dict[str, Any]:
