@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap
-from lamella.eject.devices import device_of
 from lamella.eject.recipe import Recipe, Target
 from lamella.eject.text import wrapped
 from lamella.eject.watch import dev_server, develop
@@ -18,6 +17,7 @@ from lamella.graph.facts import BaseFacts
 from lamella.graph.patterns import literal_prefix
 from lamella.images.healthcheck import healthcheck_test
 from lamella.project.delivery import Delivery, DeviceSpec, Raw, ServiceHealth, ServiceSpec
+from lamella.project.devices import devices_of
 from lamella.project.settings import SecretSpec
 from lamella.project.spec import HealthcheckSpec, RunOptions, Text
 from lamella.project.template import Deferred, Scope, Template, TemplateError, render
@@ -159,8 +159,7 @@ class _Builder:
         out |= _given(env_file=[self._path(options.env_file)] if options.env_file else [])
         out |= _limits(options)
         out |= _given(read_only=image.read_only, init=image.init)
-        device = device_of(target.axes, given.delivery.device)
-        out |= self._device(device, target) if device is not None else {}
+        out |= self._devices(devices_of(target.axes.values(), given.delivery.device), target)
         common = self._common(service, target.axes, target.facts)
         out["environment"] = {**out.get("environment", {}), **common.pop("environment", {})}
         out["volumes"] = [*out.get("volumes", []), *common.pop("volumes", [])]
@@ -235,14 +234,19 @@ class _Builder:
         tools = facts if facts.tools else BaseFacts(tools=("wget",))
         return list(healthcheck_test(wanted, check.tcp or inside, tools))
 
-    def _device(self, device: DeviceSpec, target: Target) -> dict[str, Any]:
+    def _devices(self, devices: tuple[DeviceSpec, ...], target: Target) -> dict[str, Any]:
         """Device flags of ``docker run`` in compose's words."""
-        out = _given(devices=[*device.devices], group_add=[*device.groups], runtime=device.runtime or "")
-        if device.gpus:
-            wish = {"driver": "nvidia", **_count(device.gpus), "capabilities": ["gpu"]}
-            out["deploy"] = {"resources": {"reservations": {"devices": [wish]}}}
-        env = {name: self._text(value, target.axes, target.facts) for name, value in device.env.items()}
-        return out | _given(environment=env)
+        paths = [path for device in devices for path in device.devices]
+        groups = [group for device in devices for group in device.groups]
+        out = _given(devices=[*dict.fromkeys(paths)], group_add=[*dict.fromkeys(groups)])
+        out |= _given(runtime=next((device.runtime for device in devices if device.runtime), ""))
+        wishes = [
+            {"driver": "nvidia", **_count(device.gpus), "capabilities": ["gpu"]} for device in devices if device.gpus
+        ]
+        if wishes:
+            out["deploy"] = {"resources": {"reservations": {"devices": wishes}}}
+        pairs = [pair for device in devices for pair in device.env.items()]
+        return out | _given(environment={name: self._text(value, target.axes, target.facts) for name, value in pairs})
 
     def _volume(self, text: str) -> str:
         source, colon, rest = text.partition(":")

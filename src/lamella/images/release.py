@@ -12,7 +12,7 @@ from lamella.images.index import CellPlan
 from lamella.images.publish import ImageState, PublishOutcome, TagState
 from lamella.oci.digest import short_digest
 from lamella.project.delivery import DeviceSpec
-from lamella.project.devices import device_of, docker_flags, plain_text
+from lamella.project.devices import devices_of, docker_flags, plain_text
 from lamella.project.spec import ImageSpec
 
 __all__ = ["RELEASE_FORMAT", "ReleaseFacts", "notes_markdown", "release_json"]
@@ -124,8 +124,7 @@ def _reference(plan: CellPlan, outcome: PublishOutcome) -> str:
 
 def _devices(plan: CellPlan, facts: ReleaseFacts) -> tuple[DeviceSpec, ...]:
     """The devices of a cell's axis values."""
-    found = (device_of(value, facts.devices) for _, value in plan.where.cell)
-    return tuple(device for device in found if device is not None)
+    return devices_of((value for _, value in plan.where.cell), facts.devices)
 
 
 def _run_line(plan: CellPlan, reference: str, facts: ReleaseFacts) -> str:

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 
 from lamella.canonical import FrozenMap
 from lamella.project.delivery import DeviceSpec, Raw
 
-__all__ = ["BUILT_IN", "device_of", "docker_flags", "plain_text"]
+__all__ = ["BUILT_IN", "device_of", "devices_of", "docker_flags", "plain_text"]
+
+_RENDER = (
+    "where /dev/dri belongs to a group render that the image does not have, add its number on your machine: "
+    "--group-add $(stat -c %g /dev/dri/renderD128)"
+)
 
 BUILT_IN: FrozenMap[str, DeviceSpec] = FrozenMap(
     {
-        "cuda": DeviceSpec(gpus="all", title="NVIDIA CUDA", hardware="an NVIDIA GPU and the NVIDIA Container Toolkit"),
-        "rocm": DeviceSpec(
-            devices=("/dev/kfd", "/dev/dri"), groups=("video",), title="AMD ROCm", hardware="an AMD GPU with ROCm"
+        "cuda": DeviceSpec(
+            gpus="all",
+            probe=("nvidia-smi", "-L"),
+            title="NVIDIA CUDA",
+            hardware="an NVIDIA GPU and the NVIDIA Container Toolkit",
+            fallback="cpu",
         ),
-        "vulkan": DeviceSpec(devices=("/dev/dri",), title="Vulkan", hardware="a GPU with a Vulkan driver"),
-        "intel": DeviceSpec(devices=("/dev/dri",), title="Intel GPU", hardware="an Intel GPU"),
+        "rocm": DeviceSpec(
+            devices=("/dev/kfd", "/dev/dri"),
+            groups=("video",),
+            title="AMD ROCm",
+            hardware="an AMD GPU with ROCm",
+            note=_RENDER,
+            fallback="cpu",
+        ),
+        "vulkan": DeviceSpec(
+            devices=("/dev/dri",),
+            groups=("video",),
+            title="Vulkan",
+            hardware="a GPU with a Vulkan driver",
+            note=_RENDER,
+            fallback="cpu",
+        ),
+        "intel": DeviceSpec(
+            devices=("/dev/dri",),
+            groups=("video",),
+            title="Intel GPU",
+            hardware="an Intel GPU",
+            note=_RENDER,
+            fallback="cpu",
+        ),
         "cann": DeviceSpec(
             devices=("/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"),
             title="Ascend CANN",
             hardware="an Ascend NPU and its driver",
+            fallback="cpu",
         ),
         "musa": DeviceSpec(
             runtime="mthreads",
             env=FrozenMap({"MTHREADS_VISIBLE_DEVICES": "all"}),
             title="Moore Threads MUSA",
             hardware="a Moore Threads GPU and its container toolkit",
+            fallback="cpu",
         ),
     }
 )
-"""By axis value, as the makers' own container guides have them."""
+"""By axis value, as the makers' own container guides have them. Groups are only those that Debian's images know: Docker
+looks a group's name up in the image, and refuses to start a container with one that is not there."""
 
 
 def device_of(value: str, own: FrozenMap[str, DeviceSpec]) -> DeviceSpec | None:
@@ -41,6 +75,12 @@ def device_of(value: str, own: FrozenMap[str, DeviceSpec]) -> DeviceSpec | None:
     plain = DeviceSpec()
     said = {item.name for item in fields(DeviceSpec) if getattr(written, item.name) != getattr(plain, item.name)}
     return replace(known, **{name: getattr(written, name) for name in said})
+
+
+def devices_of(values: Iterable[str], own: FrozenMap[str, DeviceSpec]) -> tuple[DeviceSpec, ...]:
+    """The devices of a cell, whose axes have ``values``; most values have none."""
+    found = (device_of(value, own) for value in values)
+    return tuple(device for device in found if device is not None)
 
 
 def docker_flags(device: DeviceSpec) -> tuple[str, ...]:
