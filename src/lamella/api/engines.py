@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from lamella.api.builders import check_builder
 from lamella.api.local import EngineContext, make_parts
 from lamella.engines.base import Engine, SolveOutcome, SolveRequest
 from lamella.engines.local.solver import LocalEngine
 from lamella.errors import ConfigError, RegistryError, SandboxError
-from lamella.graph.events import EventSink, Message
+from lamella.graph.events import EventSink
 
 if TYPE_CHECKING:
     from lamella.api.options import SessionOptions
@@ -32,18 +33,19 @@ class ProjectContext(EngineContext, Protocol):
 
 def make_engine(session: ProjectContext) -> Engine:
     """The engine that the command line, LAMELLA_ENGINE or the project names; by itself the embedded one, and a builder
-    where that one cannot run. Nothing is started yet. Raises ConfigError for an unknown name.
+    where that one cannot run. Nothing is started yet. Raises ConfigError for an unknown name, of a builder too.
     """
     name = session.options.engine.name or session.project.engine.name
     if name not in ENGINES:
         raise ConfigError(f"there is no engine {name!r}", hint=f"engines are {', '.join(ENGINES)}")
+    check_builder(session)
     parts, steps = make_parts(session)
     if name == "buildkit":
         return _buildkit(session, parts, steps)
     return LocalEngine(parts) if name == "local" else _AutoEngine(session, parts, steps)
 
 
-def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker) -> BuildkitEngine:
+def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker, why: str = "") -> BuildkitEngine:
     from lamella.api.sandbox import PROXIES
     from lamella.canonical import FrozenMap, digest_value
     from lamella.engines.buildkit.choice import Connection
@@ -59,6 +61,7 @@ def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker) -> 
         allow_network=options.engine.allow_network,
         ca_bundle=options.ca_bundle,
         proxies=FrozenMap(base_env(options.environ, PROXIES)),
+        why=why,
     )
     connection = Connection(options.environ, options.engine.builder, emulate=options.engine.emulate)
     return BuildkitEngine(parts, Phases(connection, steps, steps.products, settings))
@@ -84,7 +87,7 @@ class _AutoEngine:
         self._session = session
         self._parts = parts
         self._steps = steps
-        self._local = LocalEngine(parts)
+        self._local = LocalEngine(parts, steps.runner.probe, "this machine can run the steps")
 
     def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
         """See :class:`lamella.engines.base.Engine`. What the first engine made has its record for the second."""
@@ -92,10 +95,9 @@ class _AutoEngine:
             return self._local.solve(request, sink)
         except SandboxError as error:
             why = error
-        text = f"engine buildkit is tried, because the embedded one cannot run these steps: {why.message}"
-        sink.emit(Message(self._session.clock.monotonic(), "info", text))
+        reason = f"the embedded engine cannot run the steps: {why.message}"
         try:
-            return _buildkit(self._session, self._parts, self._steps).solve(request, sink)
+            return _buildkit(self._session, self._parts, self._steps, reason).solve(request, sink)
         except (SandboxError, RegistryError) as error:
             details = (*why.details, f"and on a builder: {error.message}")
             raise SandboxError(why.message, hint=why.hint, details=details) from error

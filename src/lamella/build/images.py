@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexRow
 from lamella.build.parts import Parts, lower, plan
 from lamella.build.selection import Selection
-from lamella.engines.base import Engine, SolveOptions, SolveOutcome, SolveRequest
+from lamella.engines.base import Engine, EngineUse, SolveOptions, SolveOutcome, SolveRequest
 from lamella.errors import ConfigError, InternalError, Problem
 from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink, Message
@@ -45,7 +45,7 @@ def build_images(
         results = work.solve(engine)
         images = tuple(work.image(image, results) for image in work.graph.images)
     seconds = parts.clock.monotonic() - start
-    return BuildReport(images, work.rows, seconds, work.plan.warnings, work.plan.holds_until)
+    return BuildReport(images, work.rows, seconds, work.plan.warnings, work.plan.holds_until, work.used)
 
 
 def build_layer(
@@ -63,7 +63,7 @@ def build_layer(
         work = _Build(parts, selection, options, store, sink)
         results = work.solve(engine)
     seconds = parts.clock.monotonic() - start
-    report = BuildReport((), work.rows, seconds, work.plan.warnings, work.plan.holds_until)
+    report = BuildReport((), work.rows, seconds, work.plan.warnings, work.plan.holds_until, work.used)
     return work.graph, results, report
 
 
@@ -117,6 +117,7 @@ class _Build:
         self.targets = self.graph.layer_vertices(selection.layer) if selection.layer else self.graph.targets
         self.images = () if selection.layer else self.graph.images
         self.rows: tuple[VertexRow, ...] = ()
+        self.used: EngineUse | None = None
         self._resolver = Resolver(self.graph.definition, parts.tree, parts.host, parts.lookup)
         for warning in self.plan.warnings:
             sink.emit(Message(parts.clock.monotonic(), "warning", warning))
@@ -155,7 +156,7 @@ class _Build:
             self.options.secrets,
         )
         outcome = engine().solve(request, self.sink)
-        self.rows = self._solved_rows(outcome)
+        self.rows, self.used = self._solved_rows(outcome), outcome.engine
         results = {key: item.result for key, item in outcome.vertices.items()}
         self._check_requirements(results)
         return results

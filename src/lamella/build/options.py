@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lamella.canonical import EMPTY_MAP, FrozenMap
 
 if TYPE_CHECKING:
+    from lamella.engines.base import EngineUse
     from lamella.oci.manifest import Descriptor
 
 __all__ = ["BuildOptions", "BuildReport", "BuiltImage", "VertexRow"]
@@ -76,7 +77,7 @@ class BuiltImage:
 @dataclass(frozen=True, slots=True)
 class BuildReport:
     """Everything a build did. ``holds_until``: nothing was to do, and without a change of any input there will be
-    nothing before that second; 0 when that cannot be said.
+    nothing before that second; 0 when that cannot be said. ``engine`` is what ran steps, None when none ran.
     """
 
     images: tuple[BuiltImage, ...]
@@ -84,6 +85,7 @@ class BuildReport:
     seconds: float
     warnings: tuple[str, ...] = ()
     holds_until: int = 0
+    engine: EngineUse | None = None
 
     def count(self, outcome: str) -> int:
         """How many vertices ended so."""

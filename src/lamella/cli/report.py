@@ -10,6 +10,7 @@ from lamella.oci.digest import is_digest, short_digest
 
 if TYPE_CHECKING:
     from lamella.build.options import BuildReport
+    from lamella.engines.base import EngineUse
     from lamella.graph.explain import Change
 
 __all__ = ["build_summary", "change_json", "change_lines", "file_lines", "report_json", "table"]
@@ -31,7 +32,7 @@ def table(rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset(
 
 
 def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...]) -> list[str]:
-    """Images, what was written, and one line of what was reused, restored and built."""
+    """Images, what was written, and one line of what was reused, restored and built, and by which engine."""
     lines = []
     for image in report.images:
         state = "" if image.changed else paint(" (unchanged)", "dim")
@@ -41,7 +42,8 @@ def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...]) -> 
         )
     lines += [f"wrote {what} {where}" for what, where in written]
     counts = [f"{report.count(outcome)} {outcome}" for outcome in ("reused", "restored", "built")]
-    lines.append(f"{', '.join(counts)} in {format_seconds(report.seconds)}")
+    engine = f" (engine: {report.engine.short})" if report.engine else ""
+    lines.append(f"{', '.join(counts)} in {format_seconds(report.seconds)}{engine}")
     return lines
 
 
@@ -50,6 +52,7 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
     return {
         "format": 1,
         "seconds": round(report.seconds, 3),
+        "engine": _engine_json(report.engine),
         "counts": {name: report.count(name) for name in ("reused", "restored", "built")},
         "images": [
             {
@@ -80,6 +83,19 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
         ],
         "outputs": [{"type": what, "dest": where} for what, where in written],
         "warnings": list(report.warnings),
+    }
+
+
+def _engine_json(engine: EngineUse | None) -> dict[str, str] | None:
+    """What ran steps; null when none ran."""
+    if engine is None:
+        return None
+    return {
+        "name": engine.name,
+        "builder": engine.builder,
+        "driver": engine.driver,
+        "level": engine.level,
+        "why": engine.why,
     }
 
 

@@ -50,7 +50,10 @@ def project_session(
     cache_to: str = "",
     channel: str = "",
 ) -> Session:
-    """The session of a project; closed when the command ends. ``later``: see ``lamella.api.open_session``."""
+    """The session of a project; closed when the command ends. ``later``: see ``lamella.api.open_session``.
+
+    A command that takes ``engine`` names a builder, and a wrong name is said even where nothing has to be built.
+    """
     settings = command_settings()
     options = replace(
         session_options(settings, offline=offline), cache_from=cache_from, cache_to=cache_to, channel=channel
@@ -65,4 +68,14 @@ def project_session(
         later=later,
     )
     click.get_current_context().call_on_close(session.close)
+    if engine is not None:
+        _check_builder(session)
     return session
+
+
+def _check_builder(session: Session) -> None:
+    named = session.options.engine.builder or session.options.environ.get("BUILDX_BUILDER")
+    if named:
+        from lamella.api.builders import check_builder
+
+        check_builder(session)

@@ -15,7 +15,16 @@ from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink
 from lamella.graph.record import Record, Result
 
-__all__ = ["NO_RESTORER", "Engine", "Restorer", "SolveOptions", "SolveOutcome", "SolveRequest", "VertexOutcome"]
+__all__ = [
+    "NO_RESTORER",
+    "Engine",
+    "EngineUse",
+    "Restorer",
+    "SolveOptions",
+    "SolveOutcome",
+    "SolveRequest",
+    "VertexOutcome",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +81,36 @@ class VertexOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineUse:
+    """What ran steps: ``name`` as ``--engine`` takes it, a builder with its driver and level, and why it was chosen;
+    empty where somebody asked for it.
+    """
+
+    name: str
+    builder: str = ""
+    driver: str = ""
+    level: str = ""
+    why: str = ""
+
+    @property
+    def short(self) -> str:
+        """The engine and, of a builder, its name."""
+        return f"{self.name}, builder {self.builder!r}" if self.builder else "embedded"
+
+    def __str__(self) -> str:
+        place = f" ({self.driver}, {self.level})" if self.builder else ""
+        return f"engine: {self.short}{place}{f', because {self.why}' if self.why else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class SolveOutcome:
-    """Outcomes by definition key; ``failed`` maps vertices that failed or were skipped to why."""
+    """Outcomes by definition key; ``failed`` maps vertices that failed or were skipped to why; ``engine`` is what ran
+    steps, None when none ran.
+    """
 
     vertices: FrozenMap[str, VertexOutcome]
     failed: FrozenMap[str, str] = EMPTY_MAP
+    engine: EngineUse | None = None
 
     def result(self, key: str) -> Result:
         """The result of a vertex; KeyError when it failed."""

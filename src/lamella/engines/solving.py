@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lamella.canonical import FrozenMap
-from lamella.engines.base import NO_RESTORER, Restorer, SolveOutcome, SolveRequest, VertexOutcome
+from lamella.engines.base import NO_RESTORER, EngineUse, Restorer, SolveOutcome, SolveRequest, VertexOutcome
 from lamella.engines.inputs import absent_inputs
 from lamella.engines.work import Made, Maker, Work
 from lamella.errors import InternalError, LamellaError, RegistryError
@@ -53,9 +53,18 @@ class ResultChangedError(Exception):
 
 
 class Solving:
-    """The state of one solve. Vertices are done inputs first; different ones may be done by several threads."""
+    """The state of one solve. Vertices are done inputs first; different ones may be done by several threads.
 
-    def __init__(self, parts: EngineParts, request: SolveRequest, sink: EventSink) -> None:
+    ``local`` is called before a step is run on this machine: it may refuse, and gives what to say.
+    """
+
+    def __init__(
+        self,
+        parts: EngineParts,
+        request: SolveRequest,
+        sink: EventSink,
+        local: Callable[[], EngineUse | None] = lambda: None,
+    ) -> None:
         self.parts = parts
         self.request = request
         self.sink = sink
@@ -66,10 +75,20 @@ class Solving:
         self.jobs = request.options.workers
         self._steps = threading.BoundedSemaphore(self.jobs)
         self._force = set(request.options.force)
+        self._local = local
+        self._engines: dict[EngineUse, None] = {}
+        self._saying = threading.Lock()
 
     def outcome(self, failed: FrozenMap[str, str]) -> SolveOutcome:
         """What the engine returns."""
-        return SolveOutcome(FrozenMap(self.outcomes), failed)
+        return SolveOutcome(FrozenMap(self.outcomes), failed, next(iter(self._engines), None))
+
+    def uses(self, engine: EngineUse) -> None:
+        """Notes what runs the steps, and says it once."""
+        with self._saying:
+            if engine not in self._engines:
+                self._engines[engine] = None
+                self.sink.emit(Message(self.parts.clock.monotonic(), "info", str(engine)))
 
     def start_again(self) -> None:
         """Forgets keys and results; what was made has its records by now and is not forced a second time."""
@@ -160,6 +179,10 @@ class Solving:
     def _make(self, work: Work) -> VertexOutcome:
         clock, info = self.parts.clock, work.vertex.info
         self.refuse(work)
+        if executes(work.vertex):
+            here = self._local()
+            if here is not None:
+                self.uses(here)
         start = clock.monotonic()
         self.sink.emit(VertexStarted(work.key, info.name, start))
         try:

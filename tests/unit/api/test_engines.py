@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lamella.api.builders import check_builder
 from lamella.api.options import EngineOptions, SessionOptions
 from lamella.api.session import Session, open_session
+from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.cli.options import engine_from
 from lamella.errors import ConfigError
 
@@ -18,10 +20,12 @@ PROJECT = "[project]\nschema = 1\nname = 'p'\n[layer.base]\nbootstrap = 'debian/
 
 
 @contextmanager
-def session(folder: Path, options: EngineOptions, text: str = "") -> Iterator[Session]:
+def session(
+    folder: Path, options: EngineOptions, text: str = "", environ: Mapping[str, str] = EMPTY_MAP
+) -> Iterator[Session]:
     """A session of a small project with these options."""
     (folder / "lamella.toml").write_text(PROJECT + text)
-    plain = SessionOptions(store=folder / "store")
+    plain = SessionOptions(store=folder / "store", docker_config=folder / "docker", environ=FrozenMap(dict(environ)))
     with open_session(None, folder, replace(plain, engine=options)) as opened:
         yield opened
 
@@ -74,3 +78,36 @@ def test_options_go_before_the_environment(
 def test_a_builder_for_the_engine_that_has_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="the local engine has none"):
         engine_from({"builder": "fleet", "engine": "local"}, {})
+
+
+NAMED = {"BUILDX_BUILDER": "nobody"}
+BUILDKIT = "[engine]\nname = 'buildkit'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "text"),
+    [
+        (EngineOptions("buildkit", "nobody"), {}, ""),
+        (EngineOptions("auto", "nobody"), {}, ""),
+        (EngineOptions("buildkit"), NAMED, ""),
+        (EngineOptions(), NAMED, BUILDKIT),
+    ],
+)
+def test_a_named_builder_that_is_not_there_is_said_before_anything_is_looked_for(
+    options: EngineOptions, environ: Mapping[str, str], text: str, tmp_path: Path
+) -> None:
+    with session(tmp_path, options, text, environ) as opened:
+        for act in (lambda: check_builder(opened), opened.engine):
+            with pytest.raises(ConfigError, match="no builder 'nobody' found"):
+                act()
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [(EngineOptions(), NAMED), (EngineOptions("local"), NAMED), (EngineOptions("buildkit", "default"), {})],
+)
+def test_a_name_that_nobody_uses_is_not_looked_at(
+    options: EngineOptions, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    with session(tmp_path, options, "", environ) as opened:
+        check_builder(opened)

@@ -14,9 +14,9 @@ from lamella.engines.base import Restorer, SolveOptions, SolveRequest
 from lamella.engines.local.solver import LocalEngine
 from lamella.engines.solving import EngineParts
 from lamella.engines.work import Made, Work
-from lamella.errors import IntegrityError
+from lamella.errors import IntegrityError, SandboxError
 from lamella.graph.definition import Definition, DefinitionBuilder
-from lamella.graph.events import Event
+from lamella.graph.events import Event, EventSink, Message, VertexStarted
 from lamella.graph.fileset import FileSet
 from lamella.graph.mount import BindMount
 from lamella.graph.op import Command, ExecOp, OutputPath, ScratchOp
@@ -131,7 +131,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def solve(
-    store: Store, maker: Maker, lookup: Records, definition: Definition, target: str, restorer: Restorer | None = None
+    store: Store,
+    maker: Maker,
+    lookup: Records,
+    definition: Definition,
+    target: str,
+    restorer: Restorer | None = None,
+    sink: EventSink | None = None,
+    probe: Callable[[], None] | None = None,
 ) -> dict[str, str]:
     """Outcomes by vertex name."""
     parts = EngineParts(
@@ -146,7 +153,8 @@ def solve(
     )
     parts = replace(parts, restorer=restorer) if restorer is not None else parts
     request = SolveRequest("p", definition, (target,), options=SolveOptions(jobs=2))
-    outcome = LocalEngine(parts).solve(request, Quiet())
+    outcome = LocalEngine(parts, probe or (lambda: None), "nobody asked").solve(request, sink or Quiet())
+    assert (outcome.engine is not None) == any(item.outcome == "built" for item in outcome.vertices.values())
     return {definition[key].info.name: item.outcome for key, item in outcome.vertices.items() if item.record}
 
 
@@ -221,3 +229,38 @@ def test_results_that_never_agree_are_an_error(store: Store) -> None:
     with pytest.raises(IntegrityError, match="other results each time"):
         solve(store, maker, lookup, definition, used)
     assert "user" not in maker.made
+
+
+@dataclass
+class Kept:
+    """An ``EventSink`` that keeps everything."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        """Keeps one event."""
+        self.events.append(event)
+
+
+def test_the_engine_is_said_once_and_only_when_a_step_runs(store: Store) -> None:
+    definition, _, used = two_steps()
+    maker, sink = Maker(store, {"maker": ["a"], "user": ["b"]}), Kept()
+    solve(store, maker, Records(store), definition, used, sink=sink)
+    assert isinstance(sink.events[0], Message), "before the first step"
+    said = [event.text for event in sink.events if isinstance(event, Message)]
+    assert said == ["engine: embedded, because nobody asked"]
+    again = Kept()
+    solve(store, maker, Records(store), definition, used, sink=again)
+    assert not [event for event in again.events if isinstance(event, Message)]
+
+
+def test_a_machine_without_a_sandbox_starts_no_step(store: Store) -> None:
+    definition, _, used = two_steps()
+    maker, sink = Maker(store, {"maker": ["a"], "user": ["b"]}), Kept()
+
+    def refuse() -> None:
+        raise SandboxError("no sandbox")
+
+    with pytest.raises(SandboxError):
+        solve(store, maker, Records(store), definition, used, sink=sink, probe=refuse)
+    assert not [event for event in sink.events if isinstance(event, Message | VertexStarted)]

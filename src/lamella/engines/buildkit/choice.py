@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lamella.engines.base import EngineUse
 from lamella.engines.buildkit.buildx import Builder, Buildx, Node, find_builder, find_buildx, level_of_node
 from lamella.engines.buildkit.levels import Level
 from lamella.errors import SandboxError
@@ -24,6 +25,10 @@ class Connected:
     node: Node
     level: Level
     emulated: bool = False
+
+    def use(self, why: str = "") -> EngineUse:
+        """What a build says of it."""
+        return EngineUse("buildkit", self.builder.name, self.builder.driver, str(self.level), why)
 
     def __str__(self) -> str:
         return f"builder {self.builder.name!r} ({self.builder.driver}, {self.level})"

@@ -40,7 +40,8 @@ class PhaseSettings:
     """What the user configured; none of it is in a key.
 
     ``context`` begins the name of the folder that is sent: a builder keeps one copy per name and drops from it what a
-    call does not read, so it is the project's own, and each set of bases has one. The rest is as in ``LowerOptions``.
+    call does not read, so it is the project's own, and each set of bases has one. ``why`` says why a builder runs steps
+    that nobody sent there. The rest is as in ``LowerOptions``.
     """
 
     context: str
@@ -49,6 +50,7 @@ class PhaseSettings:
     ca_bundle: Path | None = None
     step_env: FrozenMap[str, str] = EMPTY_MAP
     proxies: FrozenMap[str, str] = field(default=EMPTY_MAP, repr=False)
+    why: str = ""
 
 
 class Phases:
@@ -75,7 +77,7 @@ class Phases:
                 solving.sink.emit(Message(solving.parts.clock.monotonic(), level, text))
 
         connected = self._connection.open(platform, lambda text: say("warning", text))
-        say("info", f"steps run on {connected}")
+        solving.uses(connected.use(self._settings.why))
         chosen = select_steps(solving, wanted, platform, nonce)
         errors: dict[str, LamellaError] = {}
         while chosen.steps:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lamella.canonical import FrozenMap
-from lamella.engines.base import SolveOutcome, SolveRequest
+from lamella.engines.base import EngineUse, SolveOutcome, SolveRequest
 from lamella.engines.schedule import Schedule, run_schedule
 from lamella.engines.solving import EngineParts, ResultChangedError, Solving
 from lamella.errors import IntegrityError, LamellaError
@@ -16,17 +18,22 @@ _TRIES = 3
 
 
 class LocalEngine:
-    """``Engine`` on this machine, without a daemon."""
+    """``Engine`` on this machine, without a daemon.
+
+    ``probe`` raises SandboxError before the first step where none can run; ``why`` is said of a choice nobody made.
+    """
 
     name = "local"
 
-    def __init__(self, parts: EngineParts) -> None:
+    def __init__(self, parts: EngineParts, probe: Callable[[], None] = lambda: None, why: str = "") -> None:
         self._parts = parts
+        self._probe = probe
+        self._use = EngineUse(self.name, why=why)
 
     def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
         """See :class:`lamella.engines.base.Engine`."""
         with self._parts.store.lease("build"):
-            solving = Solving(self._parts, request, sink)
+            solving = Solving(self._parts, request, sink, self._start)
             for _ in range(_TRIES):
                 try:
                     return _walk(solving)
@@ -36,6 +43,10 @@ class LocalEngine:
             "steps whose results were cleared give other results each time they run",
             hint="look for steps that read the clock or the network; run again with --no-cache",
         )
+
+    def _start(self) -> EngineUse:
+        self._probe()
+        return self._use
 
     def close(self) -> None:
         """Ends the sandbox helper."""
