@@ -18,7 +18,7 @@ Library code raises these and never prints or exits; ``lamella.cli`` is the one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lamella.values import dataclass
 
 __all__ = [
     "EXIT_DETAILED",

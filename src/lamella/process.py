@@ -16,12 +16,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import IO, BinaryIO, Self
 
 from lamella.errors import LamellaError, ResourceError, StepError
+from lamella.values import dataclass
 
 __all__ = [
     "PIPE",

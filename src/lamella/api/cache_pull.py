@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamella.api.layers import check_layer
 from lamella.build.selection import Selection
 from lamella.errors import ConfigError, RegistryError
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.api.session import Session

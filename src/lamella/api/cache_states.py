@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamella.cache.repository import CacheRepository
@@ -13,6 +12,7 @@ from lamella.engines.work import Made, Maker, Work
 from lamella.graph.events import Message
 from lamella.graph.mount import StateMount
 from lamella.graph.op import ExecOp
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.cache.domains import Place

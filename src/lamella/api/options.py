@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.clock import SystemClock
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["EngineOptions", "SessionOptions", "Warn", "open_store"]
 

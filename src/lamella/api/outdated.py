@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from lamella.errors import ConfigError, RegistryError
 from lamella.process import Completed, run, which
 from lamella.project.spec import CargoSpec, LayerSpec, NodeSpec, PythonSpec
 from lamella.sources.wheels import find_uv
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.api.session import Session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from lamella.build.options import BuildReport
 from lamella.errors import ConfigError
@@ -15,6 +14,7 @@ from lamella.images.outputs import Output, check_outputs, parse_output, write_ou
 from lamella.images.stored import full_name, read_image
 from lamella.layers.tar import ByteSink
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["OutputTargets", "check_targets", "write_targets"]
 

@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamella.build.options import BuildOptions, VertexRow
 from lamella.build.selection import Selection
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.api.session import Session

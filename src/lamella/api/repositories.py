@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from lamella.images.catalog import Catalog, read_catalog
 from lamella.images.retain import RetainPlan, check_share, plan_cache_retention, plan_retention
 from lamella.images.retain_apply import Journal, Removed, apply_retention
 from lamella.oci.reference import parse_reference
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.api.options import SessionOptions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.api.session import Session, SessionOptions
@@ -21,6 +20,7 @@ from lamella.project.later import refuse_later
 from lamella.project.spec import ImageSpec
 from lamella.runtime.embedded import EmbeddedParts
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["Runnable", "caller", "embedded_parts", "project_image", "stored_image", "volume_folder"]
 

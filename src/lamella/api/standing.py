@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamella import __version__
 from lamella.canonical import EMPTY_MAP, digest_bytes, digest_value
 from lamella.commit import replace_file
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.sources.worktree import WorkTree

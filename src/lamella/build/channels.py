@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lamella.build.parts import Parts
 from lamella.build.selection import Selection
@@ -17,6 +17,7 @@ from lamella.project.expand import complete_args, expand
 from lamella.project.select import select_cells
 from lamella.project.spec import ImageSpec
 from lamella.project.template import Scope
+from lamella.values import dataclass
 
 __all__ = ["ATTESTATIONS", "Agenda", "make_agenda", "source_tags"]
 

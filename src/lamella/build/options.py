@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.engines.base import EngineUse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -20,6 +19,7 @@ from lamella.project.select import select_cells
 from lamella.project.spec import CellSpec
 from lamella.project.template import TemplateFacts
 from lamella.stacks.base import Stack
+from lamella.values import dataclass
 
 __all__ = ["Parts", "expand_cells", "lower", "plan", "selected_cells"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.project.cells import ImageCell

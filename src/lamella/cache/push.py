@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +37,7 @@ from lamella.registry.remote import RemoteRepository
 from lamella.registry.transfer import Job, OnProgress, transfer
 from lamella.registry.upload import OnBytes
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["Candidate", "PushReport", "RecordPusher"]
 

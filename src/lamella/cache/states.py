@@ -13,7 +13,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -36,6 +35,7 @@ from lamella.oci import media
 from lamella.oci.manifest import Descriptor, Manifest, parse_manifest
 from lamella.store.layout import id_name
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.registry.remote import RemoteRepository

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
+from lamella.values import dataclass
 
 __all__ = ["Settings", "read_settings"]
 

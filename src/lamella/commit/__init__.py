@@ -14,12 +14,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.commit.disk import disk_errors, sync_directory, sync_file_system
 from lamella.commit.staged import TEMPORARY_PREFIX, StagedFile, sweep_temporary_files
 from lamella.errors import IntegrityError
+from lamella.values import dataclass
 
 __all__ = [
     "CHUNK",

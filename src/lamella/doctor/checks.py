@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lamella.doctor import machine, surroundings
 from lamella.doctor.values import Doctor, Finding
+from lamella.values import dataclass
 
 __all__ = ["Repair", "examine", "repair_of"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP
+from lamella.values import dataclass
 
 __all__ = ["Doctor", "Finding", "Fix", "State"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap
@@ -21,6 +20,7 @@ from lamella.project.devices import devices_of
 from lamella.project.settings import SecretSpec
 from lamella.project.spec import HealthcheckSpec, RunOptions, Text
 from lamella.project.template import Deferred, Scope, Template, TemplateError, render
+from lamella.values import dataclass
 
 __all__ = ["ComposeGiven", "compose_text"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.eject.around import makefile_text, script_text
@@ -15,6 +14,7 @@ from lamella.eject.recipe import Recipe, Target
 from lamella.project.projectfile import ProjectFile
 from lamella.project.spec import RunOptions
 from lamella.project.template import Scope
+from lamella.values import dataclass
 
 __all__ = ["KINDS", "EjectedFile", "Surroundings", "ejected_files"]
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lamella.eject.text import check_text
 from lamella.errors import HostileInputError
+from lamella.values import dataclass
 
 __all__ = ["Template", "Value", "block_lines", "hcl_text"]
 

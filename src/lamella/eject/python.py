@@ -7,7 +7,6 @@ The lock that people keep is used where uv reads it (``uv.lock``, requirement fi
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.eject.roots import root_of
@@ -21,6 +20,7 @@ from lamella.stacks.base import SRC
 from lamella.stacks.python.locked import upwards
 from lamella.stacks.python.requirements import read_requirements
 from lamella.stacks.toolchain import apt_commands
+from lamella.values import dataclass
 
 __all__ = ["PythonLayer", "install_above", "venv_stage"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.eject.context import Context, ignore_file
@@ -22,6 +21,7 @@ from lamella.project.cells import Cell
 from lamella.project.lock import Lock
 from lamella.project.projectfile import ProjectFile
 from lamella.project.spec import ImageSpec
+from lamella.values import dataclass
 
 __all__ = ["Given", "Recipe", "Target", "make_recipe"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lamella.canonical import FrozenMap
 from lamella.eject.values import ArchSwitch, Copy, Instruction, Run, Stage
+from lamella.values import dataclass
 
 __all__ = ["Stages", "needed_stages", "unified"]
 

@@ -6,10 +6,9 @@ found when all of them are known (``stages``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.oci.config import Healthcheck
+from lamella.values import dataclass
 
 __all__ = [
     "CONTEXT",

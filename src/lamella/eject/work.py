@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.eject.context import Context
@@ -16,6 +16,7 @@ from lamella.graph.vertex import Vertex
 from lamella.planning.lowering import LoweredLayer
 from lamella.project.lock import Lock
 from lamella.project.settings import SecretSpec
+from lamella.values import dataclass
 
 __all__ = ["OUT", "Beside", "Product", "Root", "Shared", "Work", "refused"]
 

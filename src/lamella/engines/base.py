@@ -7,13 +7,14 @@ emit the same events; vertices that only hold files are made by the executor tha
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink
 from lamella.graph.record import Record, Result
+from lamella.values import dataclass
 
 __all__ = [
     "NO_RESTORER",

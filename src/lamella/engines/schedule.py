@@ -9,7 +9,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from lamella.values import dataclass
 
 __all__ = ["Schedule", "run_schedule"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lamella.canonical import FrozenMap
 from lamella.engines.base import NO_RESTORER, EngineUse, Restorer, SolveOutcome, SolveRequest, VertexOutcome
@@ -23,6 +23,7 @@ from lamella.graph.record import LayerResult, Record, Result
 from lamella.graph.vertex import Vertex, executes
 from lamella.planning.walk import Resolver
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["EngineParts", "ResultChangedError", "Solving"]
 

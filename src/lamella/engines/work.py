@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -13,6 +13,7 @@ from lamella.graph.keys import KeyParts
 from lamella.graph.record import Evidence, Result
 from lamella.graph.vertex import Vertex
 from lamella.planning.walk import Resolver
+from lamella.values import dataclass
 
 __all__ = ["Made", "Maker", "Work"]
 

@@ -6,11 +6,11 @@ A vertex is named by its definition key, so equal vertices of different cells ar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap, digest_value
 from lamella.errors import InternalError
 from lamella.graph.vertex import Vertex
+from lamella.values import dataclass
 
 __all__ = ["Definition", "DefinitionBuilder", "definition_key"]
 

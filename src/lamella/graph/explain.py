@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.graph.fileset import FileSet
 from lamella.graph.keys import KeyParts
+from lamella.values import dataclass
 
 __all__ = ["Change", "FileChange", "diff_filesets", "diff_parts"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
@@ -18,6 +17,7 @@ from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json, digest_bytes
 from lamella.errors import HostileInputError
 from lamella.graph.patterns import compile_patterns
 from lamella.oci.digest import check_digest
+from lamella.values import dataclass
 
 __all__ = [
     "EMPTY_FILESET",

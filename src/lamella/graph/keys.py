@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import canonical_json, digest_value, plain
 from lamella.errors import HostileInputError
 from lamella.graph.op import FetchOp, ImageOp, WheelsOp
 from lamella.graph.vertex import Vertex
+from lamella.values import dataclass
 
 __all__ = ["KEY_FORMAT", "KeyParts", "key_parts", "parse_key_parts", "rootfs_identity"]
 

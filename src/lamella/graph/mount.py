@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from lamella.values import dataclass
 
 __all__ = ["BindMount", "CacheMount", "Mount", "SecretMount", "StateMount", "TmpfsMount"]
 

@@ -11,11 +11,11 @@ hold files and are written in-process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.mount import Mount
+from lamella.values import dataclass
 
 __all__ = [
     "BootstrapOp",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.values import dataclass
 
 if TYPE_CHECKING:  # nearly everything imports a Protocol, and a no-op build needs none of these
     from collections.abc import Callable

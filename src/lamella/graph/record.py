@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.keys import KeyParts
+from lamella.values import dataclass
 
 __all__ = ["RECORD_FORMAT", "Evidence", "LayerResult", "Record", "Result"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lamella.graph.op import BootstrapOp, ExecOp, Op, SourceOp
 from lamella.oci.platform import ANY
+from lamella.values import dataclass
 
 __all__ = [
     "AllPaths",

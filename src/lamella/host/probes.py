@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from lamella.values import dataclass
 
 __all__ = [
     "IdRange",

@@ -6,7 +6,6 @@ Nothing is stacked on yesterday's image: an image is always recomposed from its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap, digest_bytes
 from lamella.errors import ConfigError, Problem
@@ -20,6 +19,7 @@ from lamella.oci.platform import parse_platform
 from lamella.planning.lowering import ImagePlan
 from lamella.project.spec import ImageSpec, Text
 from lamella.project.template import Deferred
+from lamella.values import dataclass
 
 __all__ = ["ComposedImage", "ImageLayer", "compose", "runtime_config"]
 

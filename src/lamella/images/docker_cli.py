@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, LamellaError, RegistryError
 from lamella.process import base_env, run, which
+from lamella.values import dataclass
 
 __all__ = ["DockerCli", "find_docker"]
 

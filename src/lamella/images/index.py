@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
@@ -11,6 +10,7 @@ from lamella.images.tags import WantedTag
 from lamella.oci.manifest import Descriptor, Index
 from lamella.project.cells import PLATFORM, ImageCell
 from lamella.project.template import Scope
+from lamella.values import dataclass
 
 __all__ = ["CellPlan", "TagPlan", "make_index", "tag_plans"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, cast
 
@@ -19,6 +18,7 @@ from lamella.registry.documents import Document
 from lamella.registry.remote import RemoteRepository
 from lamella.registry.transfer import Job, OnProgress, transfer
 from lamella.registry.upload import OnBytes
+from lamella.values import dataclass
 
 __all__ = ["Promotion", "TagMove", "copy_image", "plan_promotion", "promote"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -14,6 +13,7 @@ from lamella.oci.digest import short_digest
 from lamella.project.delivery import DeviceSpec
 from lamella.project.devices import devices_of, docker_flags, plain_text
 from lamella.project.spec import ImageSpec
+from lamella.values import dataclass
 
 __all__ = ["RELEASE_FORMAT", "ReleaseFacts", "notes_markdown", "release_json"]
 

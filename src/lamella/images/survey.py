@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from lamella.images.catalog import Catalog, Node, is_attestation
 from lamella.oci.digest import short_digest
+from lamella.values import dataclass
 
 __all__ = ["LayerRow", "RepositorySurvey", "TagRow", "survey"]
 

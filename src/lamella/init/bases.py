@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -21,6 +20,7 @@ from lamella.stacks.base import Detection
 from lamella.stacks.node.semver import satisfies
 from lamella.stacks.python.interpreter import DEBIAN_PYTHON, SUITE_GLIBC
 from lamella.stacks.python.pyproject import read_pyproject
+from lamella.values import dataclass
 
 __all__ = ["SUITES", "BaseChoice", "Wish", "choose_base", "interpreter_wish"]
 

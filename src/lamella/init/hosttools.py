@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
@@ -16,6 +15,7 @@ from lamella.stacks.node.manifest import read_manifest
 from lamella.stacks.node.semver import satisfies
 from lamella.stacks.node.tools import node_wish
 from lamella.stacks.node.workspace import find_workspace
+from lamella.values import dataclass
 
 __all__ = ["HostSight", "host_refusal", "missing_packages"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lamella.init.evidence import PYTHON_SERVERS, Evidence
 from lamella.init.values import Line, Table, inline_table, quoted, string_list
 from lamella.stacks.base import Detection
+from lamella.values import dataclass
 
 __all__ = ["APP", "ImageParts", "container_user", "image_table", "moved"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.base import Detection
+from lamella.values import dataclass
 
 __all__ = ["PageUse", "find_uses", "page_output", "source_files"]
 

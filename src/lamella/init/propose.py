@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError
@@ -19,6 +19,7 @@ from lamella.init.pages import PageUse, find_uses, page_output
 from lamella.init.values import Line, Proposal, Table, quoted, string_list
 from lamella.init.writes import find_write
 from lamella.stacks.base import DetectedLayer, Detection, Stack
+from lamella.values import dataclass
 
 __all__ = ["Asked", "propose"]
 
@@ -54,7 +55,13 @@ class Asked:
     foreign: Mapping[str, bytes] = field(default_factory=lambda: EMPTY_MAP)
 
 
-def propose(tree: Tree, folder: str, stacks: Mapping[str, Stack], host: HostSight, asked: Asked = Asked()) -> Proposal:
+def propose(
+    tree: Tree,
+    folder: str,
+    stacks: Mapping[str, Stack],
+    host: HostSight,
+    asked: Asked = Asked(),  # noqa: B008 - frozen value
+) -> Proposal:
     """A proposal for a tree in a folder called ``folder``; raises ConfigError when nothing is recognised."""
     found = tuple(d for kind in STACKS if kind in stacks for d in stacks[kind].detect(tree))
     if not found:

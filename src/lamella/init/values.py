@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from lamella.values import dataclass
 
 __all__ = ["Line", "Proposal", "Table", "inline_table", "quoted", "string_list"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -19,6 +18,7 @@ from lamella.layers.digest import StreamDigest
 from lamella.layers.tar import ByteSink
 from lamella.oci import media
 from lamella.oci.manifest import Descriptor
+from lamella.values import dataclass
 
 __all__ = ["COMPRESSORS", "CompressedLayer", "CompressingWriter", "compress_layer", "default_level"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lamella.errors import HostileInputError
+from lamella.values import dataclass
 
 __all__ = ["Elf", "elf_needed", "needed_glibc", "read_elf", "version_key"]
 

@@ -6,9 +6,8 @@ Whatever two readers might take differently is refused, so that the list of memb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lamella.errors import HostileInputError
+from lamella.values import dataclass
 
 __all__ = ["BLOCK", "Header", "parse_header", "text"]
 

@@ -6,10 +6,10 @@ Records that change what a member is must be unique and plausible; those that on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import HostileInputError
+from lamella.values import dataclass
 
 __all__ = ["NO_PAX", "Pax", "parse_global", "parse_pax"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from lamella.layers.overlay import OverlayXattrs
+from lamella.values import dataclass
 
 __all__ = ["MERGED_POLICY", "ROOTLESS_POLICY", "ROOT_POLICY", "Devices", "UnpackMode", "UnpackPolicy"]
 

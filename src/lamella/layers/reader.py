@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from lamella.errors import HostileInputError, InternalError
 from lamella.layers.budgets import DEFAULT_BUDGETS, Budgets
 from lamella.layers.header import BLOCK, Header, parse_header, text
 from lamella.layers.pax import NO_PAX, Pax, parse_global, parse_pax
+from lamella.values import dataclass
 
 __all__ = ["LayerReader", "Member", "MemberKind", "ReadStream", "normal_path"]
 

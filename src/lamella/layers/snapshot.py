@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Self
 
@@ -23,6 +23,7 @@ from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.host.rooted import Found, Rooted
 from lamella.layers.capability import CAPABILITY, plain_capability
 from lamella.layers.overlay import LowerView, check_upper_xattrs, is_opaque, is_whiteout
+from lamella.values import dataclass
 
 __all__ = ["KEEP", "PRODUCT", "ScanOptions", "hard_links", "scan_tree", "scan_upper"]
 

@@ -11,11 +11,11 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO, cast
 
 from lamella.errors import HostileInputError
 from lamella.graph.fileset import check_path
+from lamella.values import dataclass
 
 __all__ = ["WHEEL_BUDGETS", "ZipBudgets", "ZipMember", "ZipReader"]
 

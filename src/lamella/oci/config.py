@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json
 from lamella.errors import HostileInputError
 from lamella.oci.digest import check_digest
 from lamella.oci.platform import Platform
+from lamella.values import dataclass
 
 __all__ = ["EPOCH", "Healthcheck", "History", "ImageConfig", "RuntimeConfig", "parse_config"]
 

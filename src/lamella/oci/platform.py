@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lamella.errors import ConfigError
+from lamella.values import dataclass
 
 __all__ = ["ANY", "Platform", "machine_name", "parse_platform"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lamella.errors import ConfigError
 from lamella.oci.digest import is_digest
+from lamella.values import dataclass
 
 __all__ = ["Reference", "is_tag", "parse_reference"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 
 from lamella.canonical import FrozenMap
+from lamella.values import dataclass
 
 __all__ = ["PLATFORM", "PROFILE", "PROFILES", "AxisPattern", "Cell", "ImageCell", "combinations", "matches", "ranked"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,7 @@ from lamella.project.schema.grammar import (
 )
 from lamella.project.template import Scope, TemplateError, parse_template, render
 from lamella.project.toml import Node
+from lamella.values import dataclass
 
 __all__ = ["Decoder"]
 

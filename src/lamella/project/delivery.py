@@ -6,13 +6,13 @@ command that uses them runs; everything else is converted: durations to seconds,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.project.cells import AxisPattern
 from lamella.project.events import Event
 from lamella.project.template import Template
+from lamella.values import dataclass
 
 __all__ = [
     "BenchSpec",

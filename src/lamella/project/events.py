@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lamella.project.formats import Format, FormatError
+from lamella.values import dataclass
 
 __all__ = ["CRON", "EVENT", "Event", "parse_cron", "parse_event"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lamella.canonical import FrozenMap
@@ -14,6 +14,7 @@ from lamella.project.schema.image import IMAGE
 from lamella.project.spec import HealthcheckSpec, ImageSpec, Position
 from lamella.project.template import Scope, parse_template, platform_variables
 from lamella.project.toml import Node
+from lamella.values import dataclass
 
 __all__ = ["ImageResult", "TagNode", "build_image", "local_name"]
 

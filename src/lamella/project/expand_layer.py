@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap
@@ -25,6 +24,7 @@ from lamella.project.spec import (
     ToolSpec,
 )
 from lamella.project.toml import Node
+from lamella.values import dataclass
 
 __all__ = ["CARGO_PROFILES", "LayerResult", "Use", "build_layer", "kinds_of"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError
 from lamella.oci.platform import parse_platform
 from lamella.oci.reference import is_tag, parse_reference
+from lamella.values import dataclass
 
 __all__ = ["FORMATS", "MAX_TEXT", "Format", "FormatError", "control_character", "parse_duration", "parse_size"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, Problem
@@ -12,6 +11,7 @@ from lamella.project.schema.grammar import Choice, Later, ListOf, MapOf, Row, Ta
 from lamella.project.schema.root import root_rows
 from lamella.project.spec import Position
 from lamella.project.toml import Node
+from lamella.values import dataclass
 
 __all__ = ["LaterFeature", "later_features", "refuse_later"]
 

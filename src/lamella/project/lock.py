@@ -7,7 +7,6 @@ line of its own, so that a change of one wheel is a change of one line. Equal lo
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -15,6 +14,7 @@ from lamella.errors import ConfigError, Problem
 from lamella.graph.facts import Interpreter
 from lamella.graph.op import Wheel
 from lamella.project.lock_reader import LockReader, Wrong
+from lamella.values import dataclass
 
 __all__ = [
     "EMPTY_LOCK",

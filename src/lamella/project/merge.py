@@ -8,12 +8,12 @@ away. Merging works on nodes, so every value keeps the place it was written at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap
 from lamella.project.schema.grammar import ListOf, Table, TableOf, as_list
 from lamella.project.toml import Node
+from lamella.values import dataclass
 
 __all__ = ["Overlay", "axes_of_when", "effective", "laid_over", "plain_value", "without"]
 

@@ -8,7 +8,9 @@ Offsets are in characters; a ``Mark`` tree has the same shape as the value tree.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from lamella.values import dataclass
 
 __all__ = ["MAX_DEPTH", "Mark", "ScanError", "scan"]
 

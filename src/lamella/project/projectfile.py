@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamella.canonical import FrozenMap
@@ -11,6 +10,7 @@ from lamella.project.cells import PLATFORM, AxisPattern, ImageCell, combinations
 from lamella.project.settings import CacheSpec, EngineSpec, SecretSpec
 from lamella.project.toml import Node
 from lamella.project.version import VersionSource
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.project.delivery import Delivery

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lamella.values import dataclass
 
 __all__ = ["CacheSpec", "EngineSpec", "SecretSpec"]
 

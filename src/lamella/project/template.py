@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import ClassVar
@@ -16,6 +15,7 @@ from typing import ClassVar
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
 from lamella.oci.platform import parse_platform
+from lamella.values import dataclass
 
 __all__ = [
     "DEFAULT_DATE_FORMAT",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from lamella.errors import AuthError, LamellaError, RegistryError
 from lamella.registry.hosts import Repository, login_hint
 from lamella.transport.client import FinalError, Response
 from lamella.transport.redaction import clean_body
+from lamella.values import dataclass
 
 __all__ = ["Refusal", "failure", "read_refusal", "said"]
 

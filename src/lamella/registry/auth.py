@@ -11,7 +11,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from lamella.errors import AuthError, RegistryError
@@ -19,6 +18,7 @@ from lamella.registry.answers import said
 from lamella.registry.credentials import Credential
 from lamella.registry.hosts import RegistrySettings, Repository, is_loopback, is_private, login_hint
 from lamella.transport.client import Client, RefusedError, Response
+from lamella.values import dataclass
 
 __all__ = ["Authorizer", "Challenge", "parse_challenges", "wanted_scope"]
 

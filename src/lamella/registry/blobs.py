@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from lamella.errors import HostileInputError, LamellaError
@@ -12,6 +11,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.registry.documents import Sink, verified
 from lamella.registry.place import Place
 from lamella.registry.upload import OnBytes, Session, Upload, UploadLimits, begun, open_session
+from lamella.values import dataclass
 
 __all__ = ["Blobs", "OnTransfer", "Transfer"]
 

@@ -6,12 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
 from lamella.registry.hosts import credential_host
+from lamella.values import dataclass
 
 __all__ = ["Credential", "DockerConfig", "parse_docker_config"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from lamella.errors import ConfigError, HostileInputError, IntegrityError, InternalError
@@ -13,6 +12,7 @@ from lamella.oci.config import ImageConfig, parse_config
 from lamella.oci.digest import short_digest
 from lamella.oci.manifest import Descriptor, Index, Manifest, parse_document, parse_index, parse_manifest
 from lamella.oci.platform import Platform
+from lamella.values import dataclass
 
 __all__ = [
     "ATTESTATION",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urljoin, urlsplit
 
 from lamella.errors import HostileInputError, LamellaError
 from lamella.registry.exchange import Exchange
 from lamella.registry.hosts import Repository
 from lamella.transport.client import Response
+from lamella.values import dataclass
 
 __all__ = ["Place", "RepositoryState"]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.errors import ConfigError, HostileInputError
+from lamella.values import dataclass
 
 __all__ = ["TarIndex"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from lamella.errors import InternalError
 from lamella.registry.upload import OnBytes
+from lamella.values import dataclass
 
 __all__ = ["WORKERS", "Job", "OnProgress", "Stopped", "transfer"]
 

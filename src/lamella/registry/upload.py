@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +21,7 @@ from lamella.registry.exchange import Exchange
 from lamella.registry.hosts import Repository, is_loopback, is_private
 from lamella.transport.client import Budget, FinalError, Response
 from lamella.transport.retry import RETRIED_STATUS, retry_after
+from lamella.values import dataclass
 
 __all__ = ["OnBytes", "Session", "Upload", "UploadLimits", "begun", "open_session", "upload_place"]
 

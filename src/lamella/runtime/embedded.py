@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.engines.local.container import ContainerBind, ContainerJob
@@ -18,6 +17,7 @@ from lamella.oci.digest import short_digest
 from lamella.runtime.health import is_answering
 from lamella.runtime.values import Container, Volume
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["EmbeddedParts", "Launch", "check_embedded", "prepare", "run_launch"]
 

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +19,7 @@ from lamella.errors import InternalError, LamellaError, SandboxError
 from lamella.process import PIPE, Process, spawn
 from lamella.runtime.embedded import Launch, run_launch
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["Kept", "main", "start_kept"]
 

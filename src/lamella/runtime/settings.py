@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -16,6 +15,7 @@ from lamella.project.spec import HealthcheckSpec, ImageSpec, RunOptions, Text
 from lamella.project.template import Deferred
 from lamella.runtime.envfile import read_env_file
 from lamella.runtime.values import Container, Health, Port, Variable, Volume
+from lamella.values import dataclass
 
 __all__ = ["RunFlags", "make_container", "parse_port", "parse_volume"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.images.stored import StoredImage
+from lamella.values import dataclass
 
 __all__ = ["Container", "Health", "Port", "Variable", "Volume"]
 

@@ -9,11 +9,11 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError, Problem
+from lamella.values import dataclass
 
 __all__ = ["COMPOSE_NAMES", "ComposeService", "read_compose"]
 

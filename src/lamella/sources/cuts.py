@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lamella.graph.patterns import compile_patterns
 from lamella.sources.dockerignore import NO_STATE, IgnoreRules, State
+from lamella.values import dataclass
 
 __all__ = ["Cuts"]
 

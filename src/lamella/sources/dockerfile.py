@@ -11,9 +11,10 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.values import dataclass
 
 __all__ = ["Copied", "DockerfileFacts", "read_dockerfile"]
 

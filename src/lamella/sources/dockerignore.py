@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError, Problem
+from lamella.values import dataclass
 
 __all__ = ["NO_STATE", "IgnoreLine", "IgnoreRules", "State", "parse_dockerignore"]
 

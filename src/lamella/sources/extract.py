@@ -12,7 +12,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from lamella.errors import ConfigError, HostileInputError
 from lamella.graph.fileset import check_path
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     import zipfile

@@ -11,12 +11,12 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamella.errors import ConfigError
+from lamella.values import dataclass
 
 if TYPE_CHECKING:  # a tree that is no repository starts nothing
     from lamella.process import Completed

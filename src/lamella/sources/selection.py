@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from operator import attrgetter
 
 from lamella.graph.patterns import pattern_regex
+from lamella.values import dataclass
 
 __all__ = ["Coverage", "Selector"]
 

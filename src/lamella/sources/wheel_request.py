@@ -5,9 +5,10 @@ Pure; the resolver itself is ``sources.wheels``. Adapters make requests, ``lamel
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lamella.canonical import digest_value
+from lamella.values import dataclass
 
 __all__ = ["NamedIndex", "ResolveRequest"]
 

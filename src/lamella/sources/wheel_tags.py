@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
@@ -15,6 +14,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamella.oci.platform import machine_name
+from lamella.values import dataclass
 
 __all__ = ["DEFAULT_GLIBC", "MUSL", "Target", "is_pure", "wheel_glibc"]
 

@@ -11,7 +11,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +23,7 @@ from lamella.oci.platform import machine_name
 from lamella.process import Completed, run
 from lamella.sources.wheel_request import ResolveRequest
 from lamella.sources.wheel_tags import Target
+from lamella.values import dataclass
 
 __all__ = ["UvResolver", "find_uv"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from lamella.store.survey import Item, MutableItem, Object, RecordItem
+from lamella.values import dataclass
 
 __all__ = ["DAY", "GcPolicy", "Removal", "Stock", "decide"]
 

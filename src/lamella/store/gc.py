@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.host.locks import hold, try_lock
@@ -19,6 +18,7 @@ from lamella.store.held import Caches, States
 from lamella.store.leases import live_objects
 from lamella.store.parts import Parts
 from lamella.store.survey import Surveyor
+from lamella.values import dataclass
 
 __all__ = ["GcPolicy", "GcReport", "Removal", "collect"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.oci.digest import check_digest
+from lamella.values import dataclass
 
 __all__ = ["FOLDERS", "IMAGE_LAYOUT", "LOCKS", "STORE_FORMAT", "Layout", "id_name"]
 

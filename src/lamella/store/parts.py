@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamella.store.blobs import Blobs
@@ -15,6 +14,7 @@ from lamella.store.pins import Pins
 from lamella.store.records import Records
 from lamella.store.snapshots import Snapshots
 from lamella.store.variants import Variants
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.store.index import Index  # SQLite is loaded when it is first asked something

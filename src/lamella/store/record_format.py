@@ -8,7 +8,6 @@ at least one form must be.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap, canonical_json
@@ -16,6 +15,7 @@ from lamella.errors import HostileInputError
 from lamella.graph.keys import parse_key_parts
 from lamella.graph.record import RECORD_FORMAT, Evidence, LayerResult, Record, Result
 from lamella.oci.digest import check_digest
+from lamella.values import dataclass
 
 __all__ = ["StoredRecord", "UnknownFormatError", "parse_record", "record_to_bytes"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lamella.commit import commit_bytes, replace_file
 from lamella.errors import IntegrityError
@@ -18,6 +17,7 @@ from lamella.store.context import LOCK_TIMEOUT
 from lamella.store.layout import IMAGE_LAYOUT
 from lamella.store.parts import Parts
 from lamella.store.verify import Finding, missing_of_image
+from lamella.values import dataclass
 
 __all__ = ["RepairReport", "repair"]
 

@@ -11,7 +11,6 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +20,7 @@ from lamella.errors import IntegrityError, InternalError
 from lamella.host.locks import lock_directory
 from lamella.oci.digest import is_digest, short_digest
 from lamella.store.context import Context, random_name
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from lamella.graph.fileset import FileSet

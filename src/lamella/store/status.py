@@ -6,13 +6,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.errors import IntegrityError
 from lamella.store.collection import DAY
 from lamella.store.parts import Parts
 from lamella.store.survey import Item, Object, RecordItem, Surveyor, tree_size
+from lamella.values import dataclass
 
 __all__ = ["AGES", "StoreStatus", "Usage", "survey_status"]
 

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import FrozenMap
@@ -17,6 +16,7 @@ from lamella.store.context import Context
 from lamella.store.images import Images
 from lamella.store.parts import Parts
 from lamella.store.record_format import StoredRecord
+from lamella.values import dataclass
 
 __all__ = ["Item", "MutableItem", "Object", "RecordItem", "Surveyor", "image_objects", "named_by", "tree_size"]
 

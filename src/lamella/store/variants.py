@@ -10,7 +10,6 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 
 from lamella.canonical import canonical_json
 from lamella.commit import disk_errors, replace_file
@@ -18,6 +17,7 @@ from lamella.errors import HostileInputError, InternalError
 from lamella.oci.manifest import Descriptor
 from lamella.store.blobs import Blobs
 from lamella.store.context import Context
+from lamella.values import dataclass
 
 __all__ = ["VARIANT_FORMAT", "Variant", "Variants"]
 

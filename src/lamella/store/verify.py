@@ -6,7 +6,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.errors import HostileInputError, IntegrityError
@@ -16,6 +15,7 @@ from lamella.store.compare import compare_snapshot
 from lamella.store.parts import Parts
 from lamella.store.snapshots import Snapshot
 from lamella.store.survey import named_by
+from lamella.values import dataclass
 
 __all__ = ["Finding", "VerifyReport", "missing_of_image", "verify"]
 

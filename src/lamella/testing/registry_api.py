@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -16,6 +15,7 @@ from lamella.oci.reference import is_tag
 from lamella.testing.registry_auth import Gate
 from lamella.testing.registry_content import Content, digest_of, named_blobs, named_manifests
 from lamella.testing.registry_wire import Answer, Seen, ranged, refusal
+from lamella.values import dataclass
 
 __all__ = ["Api", "Options"]
 

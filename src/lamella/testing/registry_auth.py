@@ -7,10 +7,11 @@ import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import parse_qs
 
 from lamella.testing.registry_wire import Answer, Seen, refusal
+from lamella.values import dataclass
 
 __all__ = ["Account", "Gate"]
 

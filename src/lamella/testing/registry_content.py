@@ -6,11 +6,12 @@ import hashlib
 import itertools
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from lamella.canonical import digest_bytes
 from lamella.oci import media
+from lamella.values import dataclass
 
 __all__ = ["Content", "Stored", "artifact_type", "digest_of", "named_blobs", "named_manifests"]
 

@@ -8,9 +8,11 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
+
+from lamella.values import dataclass
 
 __all__ = ["Answer", "Fault", "Faults", "Handler", "Seen", "Served", "Server", "ranged", "refusal"]
 

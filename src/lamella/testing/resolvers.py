@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lamella.canonical import FrozenMap, digest_value
 from lamella.errors import RegistryError
@@ -12,6 +12,7 @@ from lamella.graph.facts import Interpreter
 from lamella.graph.op import Wheel
 from lamella.project.lock import BasePin, ToolPin
 from lamella.sources.wheel_request import ResolveRequest
+from lamella.values import dataclass
 
 __all__ = ["FakeResolvers"]
 

@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -19,6 +18,7 @@ from lamella.errors import ConfigError, LamellaError, RegistryError
 from lamella.transport.redaction import clean_body, redact_url
 from lamella.transport.retry import RETRIED_STATUS, RetryPolicy, Timing, backoff, retry_after
 from lamella.transport.settings import HttpSettings, proxy_for
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     import urllib3

@@ -6,7 +6,8 @@ import email.utils
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from lamella.values import dataclass
 
 __all__ = ["RETRIED_STATUS", "RetryPolicy", "Timing", "backoff", "retry_after"]
 

@@ -17,6 +17,7 @@ PACKAGE = "lamella"
 
 ROOMS = {
     "errors": 0, "canonical": 0, "process": 0, "clock": 0, "host": 0, "transport": 0, "commit": 0,
+    "values": 0,
     "oci": 1,
     "graph": 2,
     "project": 3,

@@ -38,7 +38,7 @@ def refusal(room: str, target: str) -> str:
     if there < here:
         return ""
     if here == 0:
-        return "" if "errors" in parts[1:3] else "rooms of number 0 share only their errors"
+        return "" if "errors" in parts[1:3] or other == "values" else "rooms of number 0 share only their errors"
     return "rooms of one number do not import each other"
 
 

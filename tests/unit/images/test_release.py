@@ -135,7 +135,7 @@ def test_an_index_says_what_all_of_its_platforms_say() -> None:
     ("value", "own", "flags"),
     [
         ("cuda", {}, ("--gpus", "all")),
-        ("vulkan", {}, ("--device", "/dev/dri")),
+        ("vulkan", {}, ("--device", "/dev/dri", "--group-add", "video")),
         ("cuda", {"cuda": DeviceSpec(gpus="device=0")}, ("--gpus", "device=0")),
         ("fpga", {"fpga": DeviceSpec(devices=("/dev/fpga0",))}, ("--device", "/dev/fpga0")),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.canonical import FrozenMap, canonical_json
@@ -11,6 +10,7 @@ from lamella.engines.buildkit.buildx import Buildx
 from lamella.engines.buildkit.phase import Lowered
 from lamella.errors import HostileInputError, SandboxError
 from lamella.process import run
+from lamella.values import dataclass
 
 __all__ = ["BakeCall", "Baked", "bake"]
 

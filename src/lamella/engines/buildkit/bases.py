@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lamella.canonical import digest_value
 from lamella.engines.buildkit.context import Context
@@ -22,6 +22,7 @@ from lamella.oci.digest import short_digest
 from lamella.oci.reference import parse_reference
 from lamella.store.snapshots import Snapshot
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["Bases", "below_tree"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from lamella.engines.base import EngineUse
 from lamella.engines.buildkit.buildx import Builder, Buildx, Node, find_builder, find_buildx, level_of_node
 from lamella.engines.buildkit.levels import Level
 from lamella.errors import SandboxError
+from lamella.values import dataclass
 
 __all__ = ["Connected", "Connection", "choose_node", "is_native"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 from lamella.engines.buildkit.levels import Level
 from lamella.errors import HostileInputError, SandboxError
+from lamella.values import dataclass
 
 __all__ = ["Add", "Copy", "From", "Instruction", "MountOption", "Run", "User", "Workdir", "dockerfile_text"]
 

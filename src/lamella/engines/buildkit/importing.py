@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +29,7 @@ from lamella.layers.reader import LayerReader, Member, MemberKind
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.unpack import unpack_layer
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["ImportedLayer", "ImportedProduct", "import_product", "import_rootfs", "read_packages"]
 

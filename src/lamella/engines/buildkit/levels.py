@@ -8,9 +8,9 @@ were tried on real engines.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lamella.errors import SandboxError
+from lamella.values import dataclass
 
 __all__ = ["OLDEST", "Level", "buildkit_of_engine", "level_of", "parse_version"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lamella.canonical import digest_value
 from lamella.engines.buildkit import script as scripts
@@ -13,6 +12,7 @@ from lamella.engines.buildkit.phase import Phase
 from lamella.errors import ConfigError, InternalError
 from lamella.graph.mount import BindMount, CacheMount, Mount, SecretMount, StateMount, TmpfsMount
 from lamella.graph.op import ExecOp
+from lamella.values import dataclass
 
 __all__ = ["CA_FOLDER", "GIVEN", "StepMounts", "cache_id", "context_file", "is_root", "secret_id", "secret_variable"]
 

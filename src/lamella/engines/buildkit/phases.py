@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -24,6 +24,7 @@ from lamella.errors import ConfigError, LamellaError
 from lamella.graph.events import Message
 from lamella.graph.mount import BindMount
 from lamella.graph.record import Result
+from lamella.values import dataclass
 
 __all__ = ["PhaseSettings", "Phases"]
 

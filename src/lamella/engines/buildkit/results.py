@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lamella.engines.buildkit.bases import below_tree
@@ -20,6 +20,7 @@ from lamella.graph.mount import BindMount
 from lamella.graph.op import ExecOp
 from lamella.graph.patterns import compile_patterns
 from lamella.graph.record import Result
+from lamella.values import dataclass
 
 __all__ = ["Export", "Results"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.engines.local.certificates import BUNDLE_PLACES, CA_TARGET
@@ -18,6 +17,7 @@ from lamella.engines.local.environment import command_environment
 from lamella.errors import ConfigError, HostileInputError
 from lamella.graph.mount import BindMount, SecretMount
 from lamella.graph.op import Command, ExecOp, OutputPath
+from lamella.values import dataclass
 
 __all__ = [
     "CA_SOURCE",

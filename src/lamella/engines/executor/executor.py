@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -24,6 +24,7 @@ from lamella.layers.place import add_users, place
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.wheels import install_wheels
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["FileExecutor"]
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from lamella.graph.events import VertexProgress
 from lamella.graph.op import FetchOp, FetchSource, Wheel, WheelsOp
 from lamella.graph.protocols import Clock
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["Downloader", "Fetched", "Fetcher", "Locator"]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lamella.graph.fileset import FileSet
 from lamella.graph.record import LayerResult
 from lamella.layers.compress import CompressingWriter, default_level
 from lamella.layers.content import Content
 from lamella.layers.tar import write_layer
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["LayerWriter"]
 

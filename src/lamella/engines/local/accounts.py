@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError, HostileInputError
 from lamella.host.rooted import Rooted
+from lamella.values import dataclass
 
 __all__ = ["Account", "user_groups", "user_ids"]
 

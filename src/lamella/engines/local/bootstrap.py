@@ -11,7 +11,6 @@ import posixpath
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -25,6 +24,7 @@ from lamella.graph.op import BootstrapOp
 from lamella.host.probes import os_release
 from lamella.host.rooted import Rooted
 from lamella.process import SYSTEM_PATH, run, which
+from lamella.values import dataclass
 
 __all__ = [
     "ArchiveLine",

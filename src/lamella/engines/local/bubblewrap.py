@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lamella.values import dataclass
 
 __all__ = ["CAPABILITIES", "PROC_MASKS", "BubblewrapCall", "ProcMasks", "bubblewrap_argv"]
 

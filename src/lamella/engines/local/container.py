@@ -12,7 +12,6 @@ import signal
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -39,6 +38,7 @@ from lamella.engines.local.sandbox import Sandbox, Started
 from lamella.errors import HostileInputError, SandboxError, StepError
 from lamella.host.rooted import Rooted
 from lamella.process import which
+from lamella.values import dataclass
 
 __all__ = ["ContainerBind", "ContainerJob", "run_container"]
 

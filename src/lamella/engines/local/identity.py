@@ -7,12 +7,12 @@ own, changes that; so images without any tool work too, and no program of the im
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 
 from lamella.engines.local.accounts import Account
 from lamella.errors import SandboxError
 from lamella.process import run, which
+from lamella.values import dataclass
 
 __all__ = ["Identity", "parse_libraries", "take_on"]
 

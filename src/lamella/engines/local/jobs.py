@@ -6,8 +6,10 @@ holds leases, locks and secrets; the helper only touches the directories that it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from lamella.values import dataclass
 
 __all__ = [
     "BootstrapJob",

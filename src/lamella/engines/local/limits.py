@@ -10,8 +10,9 @@ import os
 import resource
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from lamella.values import dataclass
 
 __all__ = ["ControlGroup", "limit_argv", "make_group", "sweep_groups"]
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from lamella.values import dataclass
 
 __all__ = ["CONVENTIONS", "DENIED", "Convention", "program"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.engines.local.copying import copy_bytes
@@ -14,6 +13,7 @@ from lamella.errors import HostileInputError
 from lamella.graph.fileset import EntryType, FileSet, parse_fileset
 from lamella.host.rooted import Rooted
 from lamella.sources.staging import Times, stage_tree
+from lamella.values import dataclass
 
 __all__ = ["StagedInput", "fresh_time", "stage_input"]
 

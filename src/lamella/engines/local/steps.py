@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,7 @@ from lamella.planning.walk import inline_fileset
 from lamella.stacks.base import Stack, StepOutputs
 from lamella.stacks.toolchain import BASE_PATH
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["BaseImage", "BaseSource", "StepMaker", "with_own_states"]
 

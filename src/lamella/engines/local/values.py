@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.fileset import FileSet
 from lamella.graph.op import BootstrapOp, ExecOp
 from lamella.graph.protocols import HostTools
+from lamella.values import dataclass
 
 __all__ = [
     "BaseLayer",

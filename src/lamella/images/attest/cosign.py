@@ -7,10 +7,10 @@ signs without a key by the identity that a CI system gives it. What it needs of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lamella.errors import AuthError
 from lamella.process import run, which
+from lamella.values import dataclass
 
 __all__ = ["Cosign", "find_cosign"]
 

@@ -6,8 +6,9 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from lamella.values import dataclass
 
 __all__ = ["LOCKS", "JsPackage"]
 

@@ -9,7 +9,6 @@ image (SOURCE_DATE_EPOCH), so equal builds have equal provenance.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from lamella import __version__
@@ -17,6 +16,7 @@ from lamella.canonical import FrozenMap, canonical_json
 from lamella.graph.definition import Definition
 from lamella.graph.op import BootstrapOp, FetchOp, ImageOp, WheelsOp
 from lamella.images.attest.sbom import Subject
+from lamella.values import dataclass
 
 __all__ = ["IN_TOTO", "PREDICATE", "BuildFacts", "Material", "materials", "provenance_json"]
 

@@ -10,13 +10,13 @@ import json
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lamella import __version__
 from lamella.canonical import canonical_json
 from lamella.images.attest.components import Component
+from lamella.values import dataclass
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component as CycloneComponent

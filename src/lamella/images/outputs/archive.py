@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from lamella.layers.tar import ByteSink, write_layer
 from lamella.oci import media
 from lamella.oci.digest import short_digest
 from lamella.store.store import Store
+from lamella.values import dataclass
 
 __all__ = ["ArchiveFile", "blob_file", "layer_file", "open_layer", "small_file", "write_archive"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 import difflib
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError
 from lamella.layers.compress import COMPRESSORS
+from lamella.values import dataclass
 
 __all__ = ["KINDS", "STDOUT", "Output", "parse_output"]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from lamella.canonical import FrozenMap
 from lamella.project.formats import FORMATS, Format
 from lamella.project.toml import Node
+from lamella.values import dataclass
 
 __all__ = [
     "Boolean",

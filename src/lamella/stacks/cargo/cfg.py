@@ -7,8 +7,9 @@ that RUSTFLAGS set): then the condition is kept as it is written and Cargo decid
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from lamella.values import dataclass
 
 __all__ = ["Target", "decide", "target_of"]
 

@@ -7,9 +7,9 @@ of a toolchain layer). Package names are those of Debian 12 and 13 (a renamed on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lamella.stacks.cargo.lockfile import LockedPackage
+from lamella.values import dataclass
 
 __all__ = ["NativeNeeds", "native_needs"]
 

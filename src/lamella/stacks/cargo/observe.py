@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.canonical import FrozenMap
 from lamella.graph.record import Evidence
 from lamella.stacks.base import Observation, StepOutputs
+from lamella.values import dataclass
 
 __all__ = ["Artifact", "observe_cargo", "parse_messages"]
 

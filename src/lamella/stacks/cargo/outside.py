@@ -10,12 +10,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.places import is_below, joined
+from lamella.values import dataclass
 
 __all__ = ["OutsideRead", "outside_reads"]
 

@@ -5,7 +5,6 @@ decides.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.graph.op import Command
@@ -14,6 +13,7 @@ from lamella.stacks.base import LowerContext, Rootfs
 from lamella.stacks.cargo.native import NativeNeeds
 from lamella.stacks.cargo.settings import ToolchainFile
 from lamella.stacks.toolchain import BASE_PATH, own_rootfs
+from lamella.values import dataclass
 
 __all__ = ["Toolchain", "cross_linker", "own_toolchain", "toolchain_version"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from lamella.values import dataclass
 
 __all__ = ["Requirement", "Version", "parse_requirement", "parse_version"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import posixpath
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.project.toml import read_toml
 from lamella.stacks.cargo.places import ancestors, joined
+from lamella.values import dataclass
 
 __all__ = ["CargoSettings", "ToolchainFile", "read_settings", "read_toolchain"]
 

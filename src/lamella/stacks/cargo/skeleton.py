@@ -13,7 +13,6 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lamella.graph.op import InlineFile
@@ -26,6 +25,7 @@ from lamella.stacks.cargo.requests import Request
 from lamella.stacks.cargo.rootparts import root_tables, used_patches, used_profiles
 from lamella.stacks.cargo.staged import Loaded, own_entries, pruned_lock, staged_package
 from lamella.stacks.cargo.tomltext import toml_text
+from lamella.values import dataclass
 
 __all__ = ["DEPS_PACKAGE", "STUB_MARKER", "deps_skeleton"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
@@ -12,6 +11,7 @@ from lamella.project.spec import LayerSpec, NodeSpec
 from lamella.stacks.base import layer_error
 from lamella.stacks.node.jsonc import read_jsonc
 from lamella.stacks.node.manifest import Manifest, join
+from lamella.values import dataclass
 
 __all__ = ["WHOLE", "Goal", "find_goal"]
 

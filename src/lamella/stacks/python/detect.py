@@ -6,7 +6,6 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
@@ -15,6 +14,7 @@ from lamella.stacks.base import DetectedLayer, Detection
 from lamella.stacks.python.locked import upwards
 from lamella.stacks.python.pyproject import Pyproject, read_pyproject
 from lamella.stacks.python.requirements import RequirementLine, Requirements, read_requirements
+from lamella.values import dataclass
 
 __all__ = ["detect_projects"]
 

@@ -8,10 +8,10 @@ every architecture.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lamella.graph.op import Wheel
 from lamella.sources.wheel_tags import is_pure
+from lamella.values import dataclass
 
 __all__ = ["HEAVY_BYTES", "HEAVY_LAYERS", "WheelGroup", "group_wheels"]
 

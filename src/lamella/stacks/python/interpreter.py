@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -16,6 +15,7 @@ from lamella.sources.wheel_tags import DEFAULT_GLIBC, MUSL, Target
 from lamella.stacks.base import LowerContext, layer_error
 from lamella.stacks.python.pyproject import Pyproject
 from lamella.stacks.toolchain import DEFAULT_SUITE
+from lamella.values import dataclass
 
 __all__ = ["Binding", "find_interpreter"]
 

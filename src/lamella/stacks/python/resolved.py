@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lamella.graph.op import Wheel
 from lamella.sources.wheel_tags import Target
+from lamella.values import dataclass
 
 __all__ = ["Artifact", "LockedPackage", "Selection", "SourceBuild", "artifact", "choose"]
 

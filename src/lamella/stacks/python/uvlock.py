@@ -8,13 +8,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from lamella.sources.wheel_tags import Target
 from lamella.stacks.python.resolved import Artifact, LockedPackage, artifact
+from lamella.values import dataclass
 
 __all__ = ["UvLock", "Wanted", "read_uv_lock"]
 

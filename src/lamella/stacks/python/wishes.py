@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
@@ -13,6 +12,7 @@ from lamella.project.spec import LayerSpec, PythonSpec
 from lamella.stacks.base import LowerContext, layer_error
 from lamella.stacks.python.pyproject import Pyproject, read_pyproject
 from lamella.stacks.python.requirements import RequirementLine, Requirements, read_requirements
+from lamella.values import dataclass
 
 __all__ = ["Wishes", "read_wishes"]
 
