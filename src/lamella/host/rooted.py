@@ -14,12 +14,12 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from lamella.errors import HostileInputError
 from lamella.host.resolve import O_PATH, Resolver, best_resolver
+from lamella.values import dataclass
 
 __all__ = ["DEPTH_LIMIT", "Found", "Rooted"]
 
@@ -123,7 +123,7 @@ class Rooted:
             return os.readlink("", dir_fd=handle)
 
     def real_path(self, handle: int) -> str:
-        """Where an open directory lies below the root, as a path without links; empty for the root itself.
+        """Where an open object lies below the root, as a path without links; empty for the root itself.
 
         Raises OSError (EXDEV) when it lies outside, as after somebody moved it.
         """
@@ -131,6 +131,11 @@ class Rooted:
         if there != top and not there.startswith(f"{top}/"):
             raise OSError(errno.EXDEV, "the directory is not below its root any more", there)
         return there[len(top) + 1 :]
+
+    def real_name(self, path: str) -> str:
+        """Where what ``path`` leads to lies below the root, as :meth:`real_path` says it."""
+        with self.handle(path, follow=True) as handle:
+            return self.real_path(handle)
 
     def read_bytes(self, path: str, *, limit: int, follow: bool = True) -> bytes:
         """All bytes of a regular file; raises HostileInputError for another kind or more than ``limit`` bytes."""
@@ -146,9 +151,10 @@ class Rooted:
             raise HostileInputError(f"file {path!r} is larger than {limit} bytes")
         return b"".join(parts)
 
-    def listdir(self, path: str = "") -> list[str]:
-        """Sorted names in a directory; a symlink to one is not followed."""
-        with self.handle(path, _DIRECTORY) as handle:
+    def listdir(self, path: str = "", *, follow: bool = False) -> list[str]:
+        """Sorted names in a directory; a symlink to one only with ``follow``."""
+        flags = _DIRECTORY & ~os.O_NOFOLLOW if follow else _DIRECTORY
+        with self.handle(path, flags, follow=follow) as handle:
             return sorted(os.listdir(handle))
 
     # -- making ----------------------------------------------------------------------------------------------------

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import field
 
 from lamella.canonical import FrozenMap
 from lamella.errors import HostileInputError
 from lamella.graph.facts import BaseFacts, DirectoryFact
+from lamella.graph.fileset import EntryType
 from lamella.host.rooted import Found, Rooted
 from lamella.layers.accounts import ACCOUNT_FILES, parse_group, parse_passwd
 from lamella.layers.packages import list_packages
 from lamella.layers.programs import DEFAULT_PATH, find_interpreters, find_libc, find_programs
+from lamella.layers.view import RootView, TreeView
 from lamella.oci.config import RuntimeConfig
+from lamella.values import dataclass
 
-__all__ = ["extract_facts"]
+__all__ = ["extract_facts", "tree_facts"]
 
 _ENTRIES = 2_000_000
 _TEXT_LIMIT = 8 << 20
@@ -33,22 +37,35 @@ def extract_facts(
     cannot be described, OSError for one that cannot be read.
     """
     if isinstance(root, Rooted):
-        return _extract(root, platform, runtime, whole=whole)
+        return _extract(root, _paths(root) if whole else _Paths(), platform, runtime)
     with Rooted(root) as rooted:
-        return _extract(rooted, platform, runtime, whole=whole)
+        return _extract(rooted, _paths(rooted) if whole else _Paths(), platform, runtime)
 
 
-def _extract(root: Rooted, platform: str, runtime: RuntimeConfig, *, whole: bool) -> BaseFacts:
-    directories, symlinks, files = _paths(root) if whole else ({}, {}, {})
+def tree_facts(view: TreeView, *, platform: str, runtime: RuntimeConfig) -> BaseFacts:
+    """The same facts of a chain that is on no disk as a tree. Raises as :func:`extract_facts` does."""
+    return _extract(view, _entry_paths(view), platform, runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Directories, symlinks with their targets, and all other paths, absolute."""
+
+    directories: dict[str, DirectoryFact] = field(default_factory=dict)
+    symlinks: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def _extract(root: RootView, paths: _Paths, platform: str, runtime: RuntimeConfig) -> BaseFacts:
     accounts = {path: text for path in ACCOUNT_FILES if (text := _text(root, path)) is not None}
     packages = {package.name: package.version for package in reversed(list_packages(root)[1])}
     programs = find_programs(root, _search_path(runtime))
     libc = find_libc(root)
     return BaseFacts(
         platform=platform,
-        directories=FrozenMap(directories),
-        symlinks=FrozenMap(symlinks),
-        files=FrozenMap(files | accounts),
+        directories=FrozenMap(paths.directories),
+        symlinks=FrozenMap(paths.symlinks),
+        files=FrozenMap(paths.files | accounts),
         users=parse_passwd(accounts.get("/etc/passwd", "")),
         groups=parse_group(accounts.get("/etc/group", "")),
         os_release=FrozenMap(_os_release(root)),
@@ -61,30 +78,51 @@ def _extract(root: Rooted, platform: str, runtime: RuntimeConfig, *, whole: bool
     )
 
 
-def _paths(root: Rooted) -> tuple[dict[str, DirectoryFact], dict[str, str], dict[str, str]]:
-    """Directories, symlinks and other paths of one file system, all absolute."""
+def _paths(root: Rooted) -> _Paths:
+    """What is on one file system."""
     top = os.fstat(root.fd)
-    directories = {"/": DirectoryFact("/", stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid)}
-    symlinks: dict[str, str] = {}
-    files: dict[str, str] = {}
+    paths = _Paths({"/": DirectoryFact("/", stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid)})
 
     def is_same_file_system(found: Found) -> bool:
         return found.path not in _LEFT_OUT and found.stat.st_dev == top.st_dev
 
     for count, found in enumerate(root.walk(enter=is_same_file_system)):
         if count > _ENTRIES:
-            raise HostileInputError(f"the root file system has more than {_ENTRIES} entries")
+            raise _too_many()
         path, status = f"/{found.path}", found.stat
         if found.is_directory:
-            directories[path] = DirectoryFact(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            paths.directories[path] = DirectoryFact(path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         elif stat.S_ISLNK(status.st_mode):
-            symlinks[path] = os.readlink(found.name, dir_fd=found.parent)
+            paths.symlinks[path] = os.readlink(found.name, dir_fd=found.parent)
         else:
-            files[path] = ""
-    return directories, symlinks, files
+            paths.files[path] = ""
+    return paths
 
 
-def _text(root: Rooted, path: str) -> str | None:
+def _entry_paths(view: TreeView) -> _Paths:
+    """What is in merged entries."""
+    if len(view.entries) > _ENTRIES:
+        raise _too_many()
+    paths = _Paths({"/": DirectoryFact("/", view.root.mode, view.root.uid, view.root.gid)})
+    for name, entry in view.entries.items():
+        top, _, below = name.partition("/")
+        path = f"/{name}"
+        if below and top in _LEFT_OUT:
+            continue
+        if entry.type is EntryType.DIRECTORY:
+            paths.directories[path] = DirectoryFact(path, entry.mode, entry.uid, entry.gid)
+        elif entry.type is EntryType.SYMLINK:
+            paths.symlinks[path] = entry.link
+        else:
+            paths.files[path] = ""
+    return paths
+
+
+def _too_many() -> HostileInputError:
+    return HostileInputError(f"the root file system has more than {_ENTRIES} entries")
+
+
+def _text(root: RootView, path: str) -> str | None:
     """A small text file; None when it is not there or no text file of sensible size."""
     try:
         return root.read_bytes(path, limit=_TEXT_LIMIT).decode("utf-8", "surrogateescape")
@@ -97,7 +135,7 @@ def _search_path(runtime: RuntimeConfig) -> str:
     return values[-1] if values else DEFAULT_PATH
 
 
-def _os_release(root: Rooted) -> dict[str, str]:
+def _os_release(root: RootView) -> dict[str, str]:
     """os-release(5): NAME=value lines, quotes as a shell takes them."""
     text = _text(root, "/etc/os-release")
     text = _text(root, "/usr/lib/os-release") if text is None else text

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lamella.errors import HostileInputError
-from lamella.host.rooted import Rooted
+from lamella.layers.view import RootView
+from lamella.values import dataclass
 
 __all__ = ["Package", "list_packages"]
 
@@ -31,7 +31,7 @@ class Package:
     arch: str
 
 
-def list_packages(root: Rooted) -> tuple[str, tuple[Package, ...]]:
+def list_packages(root: RootView) -> tuple[str, tuple[Package, ...]]:
     """(``dpkg``, ``apk``, ``rpm`` or empty, packages sorted). Raises HostileInputError for a malformed database."""
     for manager, found in (("dpkg", _dpkg(root)), ("apk", _apk(root)), ("rpm", _rpm(root))):
         if found is not None:
@@ -39,14 +39,14 @@ def list_packages(root: Rooted) -> tuple[str, tuple[Package, ...]]:
     return "", ()
 
 
-def _read(root: Rooted, path: str) -> bytes | None:
+def _read(root: RootView, path: str) -> bytes | None:
     try:
         return root.read_bytes(path, limit=_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _dpkg(root: Rooted) -> list[Package] | None:
+def _dpkg(root: RootView) -> list[Package] | None:
     """The status file of dpkg, and the files per package that images without dpkg itself have."""
     status = _read(root, _DPKG_STATUS)
     try:
@@ -72,7 +72,7 @@ def _dpkg_stanzas(data: bytes) -> Iterator[Package]:
             yield Package(fields["Package"], fields.get("Version", ""), fields.get("Architecture", ""))
 
 
-def _apk(root: Rooted) -> list[Package] | None:
+def _apk(root: RootView) -> list[Package] | None:
     data = next((found for path in _APK_PATHS if (found := _read(root, path)) is not None), None)
     if data is None:
         return None
@@ -87,7 +87,7 @@ def _apk(root: Rooted) -> list[Package] | None:
 _RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "arch"}
 
 
-def _rpm(root: Rooted) -> list[Package] | None:
+def _rpm(root: RootView) -> list[Package] | None:
     data = next((found for path in _RPM_PATHS if (found := _read(root, path)) is not None), None)
     if data is None:
         return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lamella.errors import HostileInputError
 from lamella.graph.facts import Interpreter
-from lamella.host.rooted import Rooted
+from lamella.layers.view import RootView
+from lamella.values import dataclass
 
 __all__ = ["DEFAULT_PATH", "Libc", "find_interpreters", "find_libc", "find_programs"]
 
@@ -35,7 +34,7 @@ class Libc:
     version: str = ""
 
 
-def find_programs(root: Rooted, path: str = DEFAULT_PATH) -> dict[str, str]:
+def find_programs(root: RootView, path: str = DEFAULT_PATH) -> dict[str, str]:
     """Name → absolute path of every program on ``path``; the first directory wins, as for execvp(3)."""
     found: dict[str, str] = {}
     for directory in path.split(":"):
@@ -47,15 +46,14 @@ def find_programs(root: Rooted, path: str = DEFAULT_PATH) -> dict[str, str]:
     return found
 
 
-def _names(root: Rooted, directory: str) -> list[str]:
+def _names(root: RootView, directory: str) -> list[str]:
     try:
-        with root.handle(directory, os.O_RDONLY | os.O_DIRECTORY, follow=True) as handle:
-            return sorted(os.listdir(handle))
+        return root.listdir(directory, follow=True)
     except OSError:
         return []
 
 
-def _is_program(root: Rooted, path: str) -> bool:
+def _is_program(root: RootView, path: str) -> bool:
     try:
         status = root.stat(path)
     except OSError:
@@ -63,7 +61,7 @@ def _is_program(root: Rooted, path: str) -> bool:
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
 
 
-def find_libc(root: Rooted) -> Libc:
+def find_libc(root: RootView) -> Libc:
     """The C library that programs of this root are linked with."""
     for directory in _library_directories(root):
         for name in _names(root, directory):
@@ -74,19 +72,17 @@ def find_libc(root: Rooted) -> Libc:
     return Libc()
 
 
-def _library_directories(root: Rooted) -> list[str]:
+def _library_directories(root: RootView) -> list[str]:
     """Where a C library may lie: the usual places, and one directory per architecture below them."""
     plain = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"]
     nested = [f"{top}/{name}" for top in ("/lib", "/usr/lib") for name in _names(root, top) if "-linux-gnu" in name]
     return nested + plain
 
 
-def _glibc_version(root: Rooted, path: str) -> str:
+def _glibc_version(root: RootView, path: str) -> str:
     """From the file's name before glibc 2.34 (a link to ``libc-2.31.so``), else from the banner it prints when run."""
     try:
-        with root.handle(path, follow=True) as handle:
-            real = root.real_path(handle)
-        named = _GLIBC_NAME.fullmatch(real.rpartition("/")[2])
+        named = _GLIBC_NAME.fullmatch(root.real_name(path).rpartition("/")[2])
         if named:
             return named[1]
         banner = _GLIBC_TEXT.search(root.read_bytes(path, limit=_LIBC_LIMIT))
@@ -95,7 +91,7 @@ def _glibc_version(root: Rooted, path: str) -> str:
     return banner[1].decode() if banner else ""
 
 
-def _musl_version(root: Rooted, path: str) -> str:
+def _musl_version(root: RootView, path: str) -> str:
     try:
         banner = _MUSL_TEXT.search(root.read_bytes(path, limit=_LIBC_LIMIT))
     except (OSError, HostileInputError):
@@ -104,7 +100,7 @@ def _musl_version(root: Rooted, path: str) -> str:
 
 
 def find_interpreters(
-    root: Rooted, programs: Mapping[str, str], libc: Libc, packages: Mapping[str, str]
+    root: RootView, programs: Mapping[str, str], libc: Libc, packages: Mapping[str, str]
 ) -> tuple[Interpreter, ...]:
     """Python and Node on the PATH, sorted."""
     found = []
@@ -118,7 +114,7 @@ def find_interpreters(
     return tuple(sorted(found))
 
 
-def _node_version(root: Rooted, path: str, packages: Mapping[str, str]) -> str:
+def _node_version(root: RootView, path: str, packages: Mapping[str, str]) -> str:
     """From the header that Node's own archives bring, else from the package's version; empty when neither is there."""
     prefix = path.rpartition("/bin/")[0]
     try:

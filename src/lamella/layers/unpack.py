@@ -1,8 +1,9 @@
-"""Unpacks layer archives into directories, with nothing written outside and nothing followed out.
+"""Unpacks layer archives, with nothing written outside and nothing followed out.
 
-Two ways. ``OVERLAY`` makes an element of an overlay mount, each layer in its own directory: whiteouts become 0/0
-character devices, opaque directories carry the attribute that the mount will look for. ``MERGED`` applies a layer on
-top of what is there and really deletes, for an image as a plain directory.
+Two ways into directories. ``OVERLAY`` makes an element of an overlay mount, each layer in its own directory: whiteouts
+become 0/0 character devices, opaque directories carry the attribute that the mount will look for. ``MERGED`` applies a
+layer on top of what is there and really deletes, for an image as a plain directory. :func:`keep_layer` makes no tree
+and keeps the bytes alone; its file set is that of an overlay's element.
 
 The rules are the image spec's (layer.md, "Applying Changesets"): whiteouts concern lower layers only, whatever the
 order in the archive; parents that the archive does not mention are 0755 root. Paths are resolved inside the root as a
@@ -11,29 +12,32 @@ reader in a chroot would. Directories get owner, mode and time at the end, when 
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.errors import HostileInputError, IntegrityError, SandboxError
+from lamella.errors import HostileInputError, IntegrityError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.host.rooted import Rooted
 from lamella.layers.attributes import kept_attributes
 from lamella.layers.budgets import DEFAULT_BUDGETS, Budgets
+from lamella.layers.contents import ContentsTarget
 from lamella.layers.decompress import HashingReader
 from lamella.layers.failures import explained
-from lamella.layers.policy import Devices, UnpackMode, UnpackPolicy
+from lamella.layers.policy import ROOT_POLICY, Devices, UnpackMode, UnpackPolicy
 from lamella.layers.reader import LayerReader, Member, MemberKind
 from lamella.layers.tar import OPAQUE_MARKER, WHITEOUT_PREFIX
+from lamella.layers.targets import DirectoryTarget, Target
 from lamella.layers.unpacked import Tree
+from lamella.values import dataclass
 
-__all__ = ["Unpacked", "unpack_layer"]
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Unpacked", "keep_layer", "unpack_layer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,27 @@ def unpack_layer(
     IntegrityError (3) when its bytes are not those of ``diff_id``, ResourceError (5) when the disk is full,
     SandboxError (8) when the caller may not set owners.
     """
-    stream = HashingReader(archive)
     with Rooted(root) as rooted:
-        unpacker = _Unpacker(rooted, LayerReader(stream, budgets), mode, policy)
-        unpacker.run()
+        return _unpack(archive, DirectoryTarget(rooted, policy), mode, policy, diff_id, budgets)
+
+
+def keep_layer(archive: BinaryIO, folder: Path, *, diff_id: str = "", budgets: Budgets = DEFAULT_BUDGETS) -> Unpacked:
+    """Keeps the bytes of one uncompressed archive's files below the empty ``folder`` (``layers.contents``).
+
+    It takes no rights, and the file set is that of root's overlay element. Raises as :func:`unpack_layer` does.
+    """
+    return _unpack(archive, ContentsTarget(folder), UnpackMode.OVERLAY, ROOT_POLICY, diff_id, budgets)
+
+
+def _unpack(
+    archive: BinaryIO, target: Target, mode: UnpackMode, policy: UnpackPolicy, diff_id: str, budgets: Budgets
+) -> Unpacked:
+    stream = HashingReader(archive)
+    unpacker = _Unpacker(target, LayerReader(stream, budgets), mode, policy)
+    unpacker.run()
     if diff_id and stream.digest != diff_id:
         raise IntegrityError(f"layer has the diff_id {stream.digest}, its image promises {diff_id}")
-    return Unpacked(unpacker.tree.fileset(), stream.digest, stream.size, tuple(unpacker.warnings))
+    return Unpacked(unpacker.tree.fileset(), stream.digest, stream.size, (*unpacker.warnings, *target.warnings))
 
 
 @contextmanager
@@ -82,12 +100,12 @@ def _explained(name: str) -> Iterator[None]:
 class _Unpacker:
     """Applies members one by one; ``tree`` knows what this layer has made so far."""
 
-    def __init__(self, root: Rooted, reader: LayerReader, mode: UnpackMode, policy: UnpackPolicy) -> None:
-        self._root = root
+    def __init__(self, target: Target, reader: LayerReader, mode: UnpackMode, policy: UnpackPolicy) -> None:
+        self._target = target
         self._reader = reader
         self._overlay = mode is UnpackMode.OVERLAY
         self._policy = policy
-        self.tree = Tree(root)
+        self.tree = Tree(target)
         self.warnings: list[str] = []
 
     def run(self) -> None:
@@ -100,10 +118,12 @@ class _Unpacker:
                 with _explained(member.name):
                     self._apply(member)
             for entry, mtime_ns in self.tree.directories():
+                opaque = entry.type is EntryType.OPAQUE and self._overlay
                 with _explained(entry.path or "/"):
-                    self._finish_directory(entry, mtime_ns)
+                    # A parent that the archive does not mention has no time of its own; one constant keeps trees equal.
+                    self._target.finish(entry, mtime_ns or 0, opaque=opaque)
         finally:
-            self.tree.close()
+            self._target.close()
 
     def _apply(self, member: Member) -> None:
         parent, _, name = member.path.rpartition("/")
@@ -126,22 +146,16 @@ class _Unpacker:
         above, _, name = path.rpartition("/")
         real_above = self._parent(above)
         place = _join(real_above, name)
-        status = self._status(place)
-        if status is not None and self.tree.is_whiteout(place):
-            self._root.unlink(place)
+        is_there = self._target.is_directory(place) is not None
+        if is_there and self.tree.is_whiteout(place):
+            self._target.remove(place)
             self._make_directory(place, Entry(place, EntryType.OPAQUE, 0o755), None)
             return place
-        if status is not None:
+        if is_there:
             # A file, or a link that leads nowhere: what exists as a directory was found above.
             raise HostileInputError(f"archive has entries below {path[:80]!r}, which is no directory")
         self._make_directory(place, Entry(place, EntryType.DIRECTORY, 0o755), None)
         return place
-
-    def _status(self, place: str) -> os.stat_result | None:
-        try:
-            return self._root.lstat(place)
-        except FileNotFoundError:
-            return None
 
     # -- removal ---------------------------------------------------------------------------------------------------
 
@@ -158,7 +172,7 @@ class _Unpacker:
         if not self._overlay:
             self._remove_lower(place)
         elif self.tree.get(place) is None:
-            self._root.mknod(place, stat.S_IFCHR, (0, 0))
+            self._target.whiteout(place)
             self.tree.add(Entry(place, EntryType.WHITEOUT, 0))
         elif self.tree.is_directory(place):
             self.tree.make_opaque(place)
@@ -174,13 +188,13 @@ class _Unpacker:
     def _remove_lower(self, place: str) -> None:
         """Deletes ``place``, or what is below it, but for what this layer itself has put there."""
         if self.tree.get(place) is None and not self.tree.has_below(place) and place:
-            if self._status(place) is not None:
-                self.tree.forget_handles()
-                self._root.remove_tree(place)
+            if self._target.is_directory(place) is not None:
+                self.tree.forget_directories()
+                self._target.remove(place)
             return
         if place and not self.tree.is_directory(place):
             return
-        for name in self._root.listdir(place):
+        for name in self._target.names(place):
             self._remove_lower(_join(place, name))
 
     def _clear_place(self, place: str, kind: MemberKind) -> bool:
@@ -188,13 +202,13 @@ class _Unpacker:
         if self._overlay and self.tree.get(place) is None:
             # The element began empty, so there is only what the tree knows; should there be more, making fails.
             return False
-        status = self._status(place)
-        if status is None:
+        is_directory = self._target.is_directory(place)
+        if is_directory is None:
             return False
-        if stat.S_ISDIR(status.st_mode) and kind is MemberKind.DIRECTORY:
+        if is_directory and kind is MemberKind.DIRECTORY:
             return True
         self.tree.remove(place)
-        self._root.remove_tree(place)
+        self._target.remove(place)
         return False
 
     # -- making ----------------------------------------------------------------------------------------------------
@@ -219,9 +233,12 @@ class _Unpacker:
                 entry = replace(entry, type=EntryType.OPAQUE)
             self._make_directory(place, entry, member.mtime_ns, exists=stays)
         elif member.kind is MemberKind.FILE:
-            self.tree.add(self._file(entry, member, parent, name))
+            digest = self._target.file(entry, member.mtime_ns, self._reader.chunks())
+            self.tree.add(replace(entry, size=member.size, digest=digest))
         else:
-            self.tree.add(self._node(entry, member))
+            node = _node(entry, member)
+            self._target.special(node, member.mtime_ns)
+            self.tree.add(node)
 
     def _wanted(self, member: Member) -> bool:
         """Whether policy lets a device node in."""
@@ -247,40 +264,8 @@ class _Unpacker:
 
     def _make_directory(self, place: str, entry: Entry, mtime_ns: int | None, *, exists: bool = False) -> None:
         if not exists:
-            self._root.mkdir(place, 0o700)
+            self._target.directory(place)
         self.tree.add(entry, mtime_ns)
-
-    def _file(self, entry: Entry, member: Member, parent: str, name: str) -> Entry:
-        """Writes a file by one handle; its owner comes before its mode, which chown(2) would strip of setuid."""
-        digest = hashlib.sha256()
-        handle = os.open(name, _NEW_FILE, 0o600, dir_fd=self.tree.handle(parent))
-        try:
-            for chunk in self._reader.chunks():
-                digest.update(chunk)
-                _write_all(handle, chunk)
-            self._own(handle, entry)
-            # Without the image's owners setuid would lend the caller's rights to everybody.
-            os.fchmod(handle, entry.mode if self._policy.owners else entry.mode & ~_SET_ID)
-            self._set_attributes(handle, entry)
-            os.utime(handle, ns=(member.mtime_ns, member.mtime_ns))
-        finally:
-            os.close(handle)
-        return replace(entry, size=member.size, digest=f"sha256:{digest.hexdigest()}")
-
-    def _node(self, entry: Entry, member: Member) -> Entry:
-        """A symlink, FIFO or device node."""
-        if member.kind is MemberKind.SYMLINK:
-            self._root.symlink(member.link, entry.path)
-            entry = replace(entry, mode=0o777, link=member.link)
-        else:
-            self._root.mknod(entry.path, _NODE_BITS[member.kind] | member.mode, member.device)
-            if member.kind is not MemberKind.FIFO:
-                entry = replace(entry, device=member.device)
-        self._own(entry.path, entry)
-        if member.kind is not MemberKind.SYMLINK:
-            self._root.chmod(entry.path, entry.mode if self._policy.owners else entry.mode & ~_SET_ID)
-        self._root.utime(entry.path, member.mtime_ns)
-        return replace(entry, xattrs=EMPTY_MAP)
 
     def _hard_link(self, member: Member, place: str) -> None:
         """A second name for something that this layer brought; of a symlink it is the link itself."""
@@ -294,51 +279,9 @@ class _Unpacker:
         if source.path == place:
             return
         self._clear_place(place, member.kind)
-        self._root.link(source.path, place)
+        self._target.link(source.path, place)
         self.tree.add(replace(source, path=place))
 
-    # -- attributes ------------------------------------------------------------------------------------------------
-
-    def _finish_directory(self, entry: Entry, mtime_ns: int | None) -> None:
-        with self._root.handle(entry.path, os.O_RDONLY | os.O_DIRECTORY) as handle:
-            if entry.type is EntryType.OPAQUE and self._overlay:
-                os.setxattr(handle, self._policy.overlay.opaque, b"y")
-            self._own(handle, entry)
-            self._set_attributes(handle, entry)
-            # An ordinary user must be able to write into it with the next layer, and to remove it.
-            os.fchmod(handle, entry.mode if self._policy.owners else entry.mode & ~_SET_ID | 0o700)
-            # A parent that the archive does not mention has no time of its own; one constant keeps trees equal.
-            os.utime(handle, ns=(mtime_ns or 0, mtime_ns or 0))
-
-    def _own(self, what: int | str, entry: Entry) -> None:
-        """Sets the owner of a handle or a path, where the policy says so."""
-        if not self._policy.owners:
-            return
-        try:
-            if isinstance(what, int):
-                os.fchown(what, entry.uid, entry.gid)
-            else:
-                self._root.chown(what, entry.uid, entry.gid)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            raise SandboxError(
-                f"{entry.path[:80]!r} belongs to {entry.uid}:{entry.gid}, which has no id in this user namespace",
-                hint="a larger range in /etc/subuid and /etc/subgid is needed; lamella doctor says how",
-            ) from error
-
-    def _set_attributes(self, handle: int, entry: Entry) -> None:
-        for name, value in entry.xattrs.items():
-            try:
-                os.setxattr(handle, name, bytes.fromhex(value))
-            except OSError as error:
-                if error.errno != errno.ENOTSUP:
-                    raise
-                self.warnings.append(f"attribute {name} of {entry.path} cannot be stored on this file system")
-
-
-_SET_ID = 0o6000
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _TYPES = {
     MemberKind.FILE: EntryType.FILE,
@@ -349,18 +292,14 @@ _TYPES = {
     MemberKind.FIFO: EntryType.FIFO,
 }
 
-_NODE_BITS = {
-    MemberKind.CHAR_DEVICE: stat.S_IFCHR,
-    MemberKind.BLOCK_DEVICE: stat.S_IFBLK,
-    MemberKind.FIFO: stat.S_IFIFO,
-}
+
+def _node(entry: Entry, member: Member) -> Entry:
+    """The entry of a symlink, FIFO or device node, none of which keeps extended attributes."""
+    if member.kind is MemberKind.SYMLINK:
+        return replace(entry, mode=0o777, link=member.link, xattrs=EMPTY_MAP)
+    device = None if member.kind is MemberKind.FIFO else member.device
+    return replace(entry, device=device, xattrs=EMPTY_MAP)
 
 
 def _join(parent: str, name: str) -> str:
     return f"{parent}/{name}" if parent else name
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]

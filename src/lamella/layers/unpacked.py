@@ -1,37 +1,28 @@
-"""What one layer has made of a directory so far: entries by real path, and handles of directories in use."""
+"""What one layer has made so far: entries by real path, and where directories in use really are."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 from lamella.graph.fileset import Entry, EntryType, FileSet
-from lamella.host.rooted import Rooted
+from lamella.layers.resolution import DIRECTORY_TYPES
+from lamella.layers.targets import Target
 
 __all__ = ["Tree"]
 
 _KNOWN_DIRECTORIES = 4096
-_DIRECTORY = (EntryType.DIRECTORY, EntryType.OPAQUE)
 
 
 class Tree:
     """Entries of one layer by real path. The empty path is the root, which is no entry of a file set."""
 
-    def __init__(self, root: Rooted) -> None:
-        self._root = root
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self._entries: dict[str, Entry] = {}
         self._times: dict[str, int | None] = {}
         self._above: set[str] = set()
         self._real: dict[str, str] = {"": ""}
-        self._handle = -1
-        self._handle_path = ""
-
-    def close(self) -> None:
-        """Gives the open handle back."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
 
     # -- entries ---------------------------------------------------------------------------------------------------
 
@@ -42,7 +33,7 @@ class Tree:
     def is_directory(self, path: str) -> bool:
         """Whether this layer made, or entered, a directory at a real path."""
         entry = self._entries.get(path)
-        return entry.type in _DIRECTORY if entry is not None else self.has_below(path)
+        return entry.type in DIRECTORY_TYPES if entry is not None else self.has_below(path)
 
     def is_whiteout(self, path: str) -> bool:
         """Whether this layer removed what lower ones have at a real path."""
@@ -62,7 +53,7 @@ class Tree:
         """Notes one object; directories keep their time for the end."""
         self._entries[entry.path] = entry
         self._note_above(entry.path)
-        if entry.type in _DIRECTORY:
+        if entry.type in DIRECTORY_TYPES:
             self._times[entry.path] = mtime_ns
             self._remember(entry.path, entry.path)
 
@@ -78,11 +69,11 @@ class Tree:
         self._times.setdefault(path, None)
 
     def remove(self, path: str) -> None:
-        """Forgets an object and what is below it, before it is removed from the disk, which says what that is."""
-        self.forget_handles()
+        """Forgets an object and what is below it, before it is removed from the target, which says what that is."""
+        self.forget_directories()
         if self.is_directory(path):
-            for found in self._root.walk(path):
-                self._forget(found.path)
+            for found in self._target.below(path):
+                self._forget(found)
         self._forget(path)
 
     def _forget(self, path: str) -> None:
@@ -103,7 +94,7 @@ class Tree:
 
     def directories(self) -> Iterator[tuple[Entry, int | None]]:
         """All directories with their times, deepest first, so that finishing one does not touch another."""
-        self.close()
+        self._target.close()
         for path in sorted(self._times, key=lambda path: (-path.count("/"), path)):
             yield self._entries[path], self._times[path]
 
@@ -115,30 +106,15 @@ class Tree:
         if known is not None:
             return known
         try:
-            return self.enter(path)
+            real = self._target.real_directory(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        self._remember(path, real)
+        return real
 
-    def enter(self, path: str) -> str:
-        """The real path of an existing directory, which stays open. Raises OSError when it is none."""
-        handle = self._root.open(path, os.O_RDONLY | os.O_DIRECTORY, follow=True)
-        self.close()
-        self._handle = handle
-        self._handle_path = self._root.real_path(handle)
-        self._remember(path, self._handle_path)
-        return self._handle_path
-
-    def handle(self, path: str) -> int:
-        """The handle of a directory by its real path; valid until the next directory is entered."""
-        if self._handle < 0 or self._handle_path != path:
-            handle = self._root.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            self.close()
-            self._handle, self._handle_path = handle, path
-        return self._handle
-
-    def forget_handles(self) -> None:
+    def forget_directories(self) -> None:
         """After a removal nothing that was resolved before may be trusted."""
-        self.close()
+        self._target.close()
         self._real = {"": ""}
 
     def _remember(self, path: str, real: str) -> None:

@@ -292,7 +292,7 @@ def test_a_full_disk_is_a_resource_error(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("lamella.layers.unpack.os.write", full)
+    monkeypatch.setattr("lamella.layers.targets.os.write", full)
     with pytest.raises(ResourceError, match="No space left"):
         overlay(tmp_path / "r", [tar_file("f", b"x")])
 
