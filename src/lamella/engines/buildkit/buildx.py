@@ -93,13 +93,20 @@ class Buildx:
         words = ("inspect", *(("--bootstrap",) if wake else ()), *((name,) if name else ()))
         code, out, said = self.ask(*words, seconds=_WAKE_SECONDS if wake else _LOOK_SECONDS)
         if code:
-            reason = said.splitlines()[-1].removeprefix("ERROR: ") if said else f"buildx ended with {code}"
-            if "no builder" in said:
-                raise ConfigError(
-                    f"{reason}", hint="see `docker buildx ls`; create one with `docker buildx create --name NAME`"
-                )
-            raise RegistryError(f"builder {name or 'of buildx'} does not answer: {reason}", hint="start its daemon")
+            raise _refusal(name, said.splitlines()[-1] if said else f"buildx ended with {code}", wake=wake)
         return parse_inspect(out)
+
+
+def _refusal(name: str, said: str, *, wake: bool) -> LamellaError:
+    """What an ``inspect`` that failed is called, by buildx's last line."""
+    reason = said.removeprefix("ERROR: ")
+    if "no builder" in reason:
+        return ConfigError(reason, hint="see `docker buildx ls`; create one with `docker buildx create --name NAME`")
+    shown = f"builder {name!r}" if name else "the builder of buildx"
+    if wake:
+        hint = f"`docker buildx inspect --bootstrap {name}` says more; choose another --builder, or --engine local"
+        return RegistryError(f"{shown} is not running and cannot be started: {reason}", hint=hint)
+    return RegistryError(f"{shown} does not answer: {reason}", hint="start its daemon")
 
 
 def find_buildx(environ: Mapping[str, str], folders: tuple[str, ...] = _PLUGIN_FOLDERS) -> Buildx:
