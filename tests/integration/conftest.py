@@ -153,6 +153,15 @@ def buildkit_pair(run_folder: Path) -> Iterator[BuildKitPair]:
         yield BuildKitPair(info["amd64"], info["arm64"], info["registry"], Path(info["certificates"]), *clients)
 
 
+@pytest.fixture
+def arm64_emulation(run_folder: Path) -> Iterator[None]:
+    """arm64 programs run on this machine, through qemu-user: builders find that out and say so."""
+    require_root()
+    require_program("qemu-aarch64-static", "qemu-user-static")
+    with _daemon("emulation", run_folder):
+        yield
+
+
 def _build_clients() -> tuple[str, str]:
     """Paths of buildctl and of the buildx plugin."""
     plugins = docker_plugins(require_component(DOCKER_28))

@@ -9,10 +9,11 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.integration.components.processes import DaemonError
+from tests.integration.components.processes import DaemonError, Running
 
 _FORMATS = Path("/proc/sys/fs/binfmt_misc")
 _NAME = "qemu-aarch64"
+"""Of the rule as Debian registers it; ours have the number of their process, so that each removes its own."""
 _RULE = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
 _CLONE_NEWNS = 0x00020000
 _MS_PRIVATE_REC = (1 << 18) | (1 << 14)
@@ -23,7 +24,7 @@ def emulate_arm64() -> Iterator[None]:
     """Let the kernel run arm64 programs through qemu-aarch64-static (binfmt_misc, Debian's rule: its flag F lets
     containers in).
 
-    What is registered already stays and is used; what is registered here goes when the block ends. The table is
+    What the machine has registered stays and is used; what is registered here goes when the block ends. The table is
     mounted in a mount namespace of this process, where the machine has not mounted it. Raises DaemonError.
     """
     if platform.machine() == "aarch64":
@@ -31,17 +32,33 @@ def emulate_arm64() -> Iterator[None]:
         return
     if not (_FORMATS / "register").exists():
         _mount_formats()
-    entry = _FORMATS / _NAME
-    if entry.exists():
+    if (_FORMATS / _NAME).exists():
         yield
         return
     if not _RULE.exists():
         raise DaemonError("arm64 programs need qemu-aarch64-static (Debian package qemu-user-static; `make test` does)")
-    (_FORMATS / "register").write_text(_RULE.read_text(encoding="ascii").strip(), encoding="ascii")
+    _remove_orphans()
+    own = f"{_NAME}-{os.getpid()}"
+    rule = _RULE.read_text(encoding="ascii").strip().replace(f":{_NAME}:", f":{own}:", 1)
+    (_FORMATS / "register").write_text(rule, encoding="ascii")
     try:
         yield
     finally:
-        entry.write_text("-1", encoding="ascii")
+        (_FORMATS / own).write_text("-1", encoding="ascii")
+
+
+def start_emulation(folder: Path) -> Running:
+    """arm64 programs run on this machine as long as somebody uses it; info: nothing."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(emulate_arm64())
+    return Running({}, stack.close)
+
+
+def _remove_orphans() -> None:
+    """Entries of processes that were killed."""
+    for entry in _FORMATS.glob(f"{_NAME}-*"):
+        if not Path("/proc", entry.name.rpartition("-")[2]).exists():
+            entry.write_text("-1", encoding="ascii")
 
 
 def _mount_formats() -> None:

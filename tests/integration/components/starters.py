@@ -13,6 +13,7 @@ from tests.integration.components.daemons import (
     start_oci_registry,
     start_registry,
 )
+from tests.integration.components.emulation import start_emulation
 from tests.integration.components.processes import Running
 
 STARTERS: Mapping[str, Callable[[Path], Running]] = {
@@ -23,4 +24,5 @@ STARTERS: Mapping[str, Callable[[Path], Running]] = {
     "docker28-containerd": start_docker28_containerd,
     "buildkitd": start_buildkitd,
     "buildkit-pair": start_pair,
+    "emulation": start_emulation,
 }

@@ -76,7 +76,8 @@ def choose_node(builder: Builder, platform: str) -> Node:
         known = ", ".join(dict.fromkeys(one for node in builder.nodes for one in node.platforms)) or "none"
         raise SandboxError(
             f"builder {builder.name!r} has no node for {platform}; its platforms are {known}",
-            hint=f"docker buildx create --append --name {builder.name} --platform {platform} ENDPOINT",
+            hint=f"add one: docker buildx create --append --name {builder.name} --platform {platform} ENDPOINT; or "
+            "install qemu-user-static where the builder runs, start that anew, and accept it: --emulate",
         )
     ranked = sorted(having, key=lambda node: (platform not in node.pinned, not is_native(node, platform)))
     return ranked[0]
