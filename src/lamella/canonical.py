@@ -10,7 +10,6 @@ under ``"kind"`` when it has one. A frozen map is an object, a tuple an array, `
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
@@ -102,8 +101,8 @@ def plain(value: Any) -> Any:
         return sorted(plain(item) for item in value)
     if isinstance(value, bytes):
         return {"sha256": hashlib.sha256(value).hexdigest(), "size": len(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(type(value), "__match_args__") and hasattr(type(value), "__dataclass_params__"):
+        fields = {name: plain(getattr(value, name)) for name in type(value).__match_args__}
         kind = getattr(type(value), "kind", None)
         return {"kind": kind, **fields} if isinstance(kind, str) else fields
     raise InternalError(f"a value of type {type(value).__name__} has no canonical form")

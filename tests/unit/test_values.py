@@ -13,6 +13,8 @@ from typing import ClassVar
 import pytest
 
 from lamella.values import dataclass
+from lamella.values import field as late_field
+from lamella.values import replace as late_replace
 from tests.unit.house.source_tree import product
 
 
@@ -207,3 +209,41 @@ def test_every_class_of_the_product_can_be_completed() -> None:
                 assert dataclasses.fields(value) is not None
                 found += 1
     assert found > 400
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """All that the product's own ``field`` and ``replace`` know."""
+
+    name: str
+    hidden: str = late_field(default="", compare=False, repr=False)
+    items: list[int] = late_field(default_factory=list)
+    rare: int = late_field(default=0, hash=False)
+
+
+def test_fields_and_replacing_are_those_of_the_standard() -> None:
+    first, second = Late("a"), Late("a", hidden="x")
+    assert first == second
+    assert repr(second) == "Late(name='a', items=[], rare=0)"
+    assert first.items is not second.items
+    assert late_replace(second, name="b") == Late("b")
+    assert late_replace(second, name="b").hidden == "x"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+        late_replace(second, other=1)  # type: ignore[call-arg]
+    assert [item.compare for item in dataclasses.fields(Late)] == [True, False, True, True]
+
+
+@dataclass(slots=True)
+class Simple:
+    """Fields with functions, and nothing that the standard decorator must write."""
+
+    name: str
+    items: list[int] = late_field(default_factory=list)
+
+
+def test_a_default_that_a_function_makes_is_made_each_time() -> None:
+    one, two = Simple("a"), Simple("a", [1])
+    one.items.append(1)
+    assert one == two
+    assert Simple("b").items == []
+    assert late_replace(one, name="c").items is one.items

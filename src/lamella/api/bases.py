@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.engines.local.steps import BaseImage
@@ -22,7 +21,7 @@ from lamella.registry.client import RegistryClient
 from lamella.registry.documents import ImageSource, Resolved
 from lamella.registry.layout import open_local
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["BasePuller", "fetch_layers", "layer_blobs"]
 

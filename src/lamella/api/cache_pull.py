@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamella.api.layers import check_layer
 from lamella.build.selection import Selection
 from lamella.errors import ConfigError, RegistryError
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 if TYPE_CHECKING:
     from lamella.api.session import Session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamella.api.cache import cache_places
@@ -12,6 +11,7 @@ from lamella.cache.domains import Place
 from lamella.cache.push import Candidate, PushReport, RecordPusher
 from lamella.errors import AuthError, ConfigError
 from lamella.images.variants import layer_variant
+from lamella.values import replace
 
 if TYPE_CHECKING:
     from lamella.api.session import Session

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.api.session import Session
@@ -22,7 +21,7 @@ from lamella.planning.lowering import BuildGraph
 from lamella.project.expand import complete_args
 from lamella.project.spec import RunOptions
 from lamella.project.template import Scope
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Ejected", "differing_files", "eject_parts", "eject_project", "write_files"]
 

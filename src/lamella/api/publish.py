@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamella.build.options import BuildOptions, VertexRow
 from lamella.build.selection import Selection
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 if TYPE_CHECKING:
     from lamella.api.session import Session
@@ -171,7 +170,7 @@ def _standing(session: Session, selection: Selection, options: PublishOptions) -
         return session.standing(_KIND, asked)
     if session.contexts or (b"{date" in data and not session.options.environ.get("SOURCE_DATE_EPOCH")):
         return None
-    from lamella.api.standing import Standing
+    from lamella.api.standing import Standing, question
 
     facts = session.parts.facts
     asked |= {
@@ -179,7 +178,8 @@ def _standing(session: Session, selection: Selection, options: PublishOptions) -
         "facts": [facts.version, facts.commit, facts.cwd, facts.uid, options.build.created],
     }
     lock = read_file_bytes(session.root / LOCK_NAME) or b""
-    return Standing(session.store, session.root, _KIND, asked, data, lock, session.host.platform())
+    words = question(_KIND, asked)
+    return Standing(session.store, session.root, words, data, lock, session.host.platform())
 
 
 def _keep(

@@ -8,7 +8,6 @@ facts of its parents differ; nothing is compiled unless it is compiled on the ba
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamella.api.resolvers import OutsideResolvers
@@ -18,7 +17,7 @@ from lamella.build.selection import Selection
 from lamella.errors import ConfigError
 from lamella.planning.plan import Plan, PlanOptions
 from lamella.project.spec import BaseSpec
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 if TYPE_CHECKING:
     from lamella.api.session import Session

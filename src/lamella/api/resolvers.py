@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.api.bases import fetch_layers, layer_blobs
@@ -27,7 +26,7 @@ from lamella.registry.layout import open_local
 from lamella.sources.wheel_request import ResolveRequest
 from lamella.sources.wheels import UvResolver
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["OutsideResolvers", "StaleResolvers"]
 

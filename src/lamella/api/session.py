@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +13,7 @@ from lamella.api.files import LOCK_NAME, find_project_file, read_file_bytes, rea
 from lamella.api.options import SessionOptions, Warn, open_store
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.clock import SystemClock
+from lamella.values import replace
 
 if TYPE_CHECKING:
     from lamella.api.host import LocalHost
@@ -94,6 +94,13 @@ class Session:
         self._tree: WorkTree | None = None
         self._engine: Engine | None = None
         self._parts: Parts | None = None
+        self.answered: Standing | None = None
+        """The question that :meth:`recall` had an answer to."""
+
+    @property
+    def lock_path(self) -> Path:
+        """Where the lock is, or would be."""
+        return self.root / LOCK_NAME
 
     def load(self) -> None:
         """Reads the project's files and opens the store. Raises ConfigError."""
@@ -268,15 +275,17 @@ class Session:
         """The place of a kept answer to a question; None where the project's files do not tell everything."""
         if self.contexts or _CHANGES_ALONE.search(self._bytes):
             return None
-        from lamella.api.standing import Standing
+        from lamella.api.standing import Standing, question
 
-        asked = {**arguments, "build arguments": self._arguments}
-        return Standing(self.store, self.root, kind, asked, self._bytes, self._lock_bytes or b"", self.host.platform())
+        asked = question(kind, {**arguments, "build arguments": self._arguments})
+        return Standing(self.store, self.root, asked, self._bytes, self._lock_bytes or b"", self.host.platform())
 
     def recall(self, kind: str, arguments: Mapping[str, Any]) -> Any | None:
         """The answer that was kept for a question, while nothing that it depends on has changed."""
         standing = self.standing(kind, arguments)
-        return None if standing is None else standing.find(self.clock.now(), self._open_tree)
+        found = None if standing is None else standing.find(self.clock.now(), self._open_tree)
+        self.answered = standing if found is not None else None
+        return found
 
     def keep(
         self,

@@ -26,22 +26,26 @@ if TYPE_CHECKING:
     from lamella.sources.worktree import WorkTree
     from lamella.store.store import Store
 
-__all__ = ["Standing", "program_stamp"]
+__all__ = ["Standing", "program_stamp", "question"]
 
-_FORMAT = 2
+_FORMAT = 3
+
+
+def question(kind: str, arguments: Mapping[str, Any]) -> str:
+    """What is asked, as a digest: the command's name and its arguments, which are values with a canonical form."""
+    return digest_value([kind, arguments])
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One question, asked of one project: ``kind`` and ``arguments`` are the command's, in canonical form.
+    """One question, asked of one project: ``asked`` is what :func:`question` makes of it.
 
     ``project`` and ``lock`` are the bytes of both files, ``host`` is this machine's platform.
     """
 
     store: Store
     root: Path
-    kind: str
-    arguments: Mapping[str, Any]
+    asked: str
     project: bytes
     lock: bytes
     host: str
@@ -49,7 +53,7 @@ class Standing:
     @property
     def _name(self) -> str:
         """One answer is kept for each project and way of asking."""
-        return digest_value([str(self.root), self.kind, self.arguments]).partition(":")[2]
+        return digest_value([str(self.root), self.asked]).partition(":")[2]
 
     @property
     def _path(self) -> Path:
@@ -57,7 +61,7 @@ class Standing:
 
     def _question(self) -> str:
         files = [digest_bytes(self.project), digest_bytes(self.lock)]
-        return digest_value([_FORMAT, program_stamp(), str(self.root), self.kind, self.arguments, files, self.host])
+        return digest_value([_FORMAT, program_stamp(), str(self.root), self.asked, files, self.host])
 
     def find(self, now: int, open_tree: Callable[[tuple[str, ...], tuple[str, ...]], WorkTree]) -> Any | None:
         """The answer, None when there is none or when it may not hold any more.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lamella.build.parts import Parts
 from lamella.build.selection import Selection
 from lamella.canonical import FrozenMap
@@ -17,7 +15,7 @@ from lamella.project.expand import complete_args, expand
 from lamella.project.select import select_cells
 from lamella.project.spec import ImageSpec
 from lamella.project.template import Scope
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["ATTESTATIONS", "Agenda", "make_agenda", "source_tags"]
 

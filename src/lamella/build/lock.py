@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from lamella.build.parts import Parts, expand_cells, lower
@@ -20,7 +19,7 @@ from lamella.sources.wheel_request import ResolveRequest
 from lamella.stacks.debian import MANAGERS, tool_source
 from lamella.stacks.python.locked import UnlockedSetError
 from lamella.stacks.toolchain import DEFAULT_SUITE
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["LockChange", "Resolvers", "lock_project"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 if TYPE_CHECKING:
     from lamella.engines.base import EngineUse

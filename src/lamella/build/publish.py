@@ -7,7 +7,6 @@ registry, and a layer that only a cache repository has is named without being fe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from lamella.planning.walk import Resolver
 from lamella.project.cells import ImageCell
 from lamella.registry.layout import LOCAL_SCHEMES
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 if TYPE_CHECKING:
     from lamella.images.attest.provenance import BuildFacts

@@ -8,7 +8,6 @@ result as the images have them, and the files of a step's product. Pure: bytes i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_bytes
@@ -19,7 +18,7 @@ from lamella.oci import media
 from lamella.oci.digest import check_digest
 from lamella.oci.manifest import Descriptor, Manifest
 from lamella.store.record_format import StoredRecord, parse_record, record_to_bytes
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = [
     "EMBEDDED_LIMIT",

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lamella.errors import ConfigError
 from lamella.oci.reference import Reference, parse_reference
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["DOMAINS", "Domain", "Place", "Places", "domain_of", "parse_domain", "parse_place", "places_of"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamella.cache.artifact import FACTS_TYPE, FILESET_TYPE, PACKAGES_TYPE, PRODUCT_TYPE, Part, RecordArtifact
@@ -20,7 +19,7 @@ from lamella.oci.digest import short_digest
 from lamella.oci.manifest import Descriptor
 from lamella.store.store import Store
 from lamella.store.variants import Variant
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 if TYPE_CHECKING:
     from lamella.graph.facts import BaseFacts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,11 @@ from lamella.cli.options import (
 )
 from lamella.cli.report import build_summary, report_json
 from lamella.cli.session import command_settings, project_session
+from lamella.values import replace
 
 if TYPE_CHECKING:
     from lamella.api.session import Session
+    from lamella.build.options import BuildReport
     from lamella.cli.settings import Settings
 
 __all__ = ["command"]
@@ -144,11 +145,28 @@ def command(
     if output_format == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     elif not to_stdout:
-        for image in report.images:
-            click.echo(f"{image.names[0]}@{image.manifest.digest}")
+        click.echo(_references(report), nl=False)
     if progress != "quiet":
         for line in build_summary(report, written):
             say(line)
+    if not (written or push or metadata_file or output_format == "json"):
+        _note(session, settings, report, quiet=progress == "quiet")
+
+
+def _references(report: BuildReport) -> str:
+    """The line on standard output for each image."""
+    return "".join(f"{image.names[0]}@{image.manifest.digest}\n" for image in report.images)
+
+
+def _note(session: Session, settings: Settings, report: BuildReport, *, quiet: bool) -> None:
+    """Notes the words of an answer that was kept, so that the same command need not be read the next time."""
+    arguments = click.get_current_context().find_root().obj
+    if session.answered is None or arguments is None:
+        return
+    from lamella.cli.again import TIME, note_answer
+
+    summary = [] if quiet else build_summary(report, (), TIME)
+    note_answer(list(arguments), settings, session, _references(report), summary)
 
 
 def _options(flags: dict[str, Any], settings: Settings, *, export_all: bool) -> BuildOptions:

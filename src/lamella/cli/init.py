@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from lamella.init.hosttools import HostSight
 from lamella.init.propose import Asked
 from lamella.init.render import render_proposal
 from lamella.process import which
+from lamella.values import replace
 
 if TYPE_CHECKING:
     from lamella.init.values import Proposal

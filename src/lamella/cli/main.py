@@ -16,8 +16,12 @@ def main(argv: list[str] | None = None) -> None:
 
         sys.stdout.write(f"lamella {__version__}\n")
         sys.exit(0)
-    from lamella.cli.run import run_cli
-
     gc.set_threshold(100_000)  # what start-up makes stays: looking through it again and again finds nothing
+    if arguments[:1] == ["build"]:
+        from lamella.cli.again import answer_again
+
+        if answer_again(arguments):
+            sys.exit(0)
+    from lamella.cli.run import run_cli
 
     sys.exit(run_cli(arguments))

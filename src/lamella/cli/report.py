@@ -31,8 +31,11 @@ def table(rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset(
     return lines
 
 
-def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...]) -> list[str]:
-    """Images, what was written, and one line of what was reused, restored and built, and by which engine."""
+def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...], seconds: str = "") -> list[str]:
+    """Images, what was written, and one line of what was reused, restored and built, and by which engine.
+
+    ``seconds`` is what the line says instead of the report's time.
+    """
     lines = []
     for image in report.images:
         state = "" if image.changed else paint(" (unchanged)", "dim")
@@ -43,7 +46,7 @@ def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...]) -> 
     lines += [f"wrote {what} {where}" for what, where in written]
     counts = [f"{report.count(outcome)} {outcome}" for outcome in ("reused", "restored", "built")]
     engine = f" (engine: {report.engine.short})" if report.engine else ""
-    lines.append(f"{', '.join(counts)} in {format_seconds(report.seconds)}{engine}")
+    lines.append(f"{', '.join(counts)} in {seconds or format_seconds(report.seconds)}{engine}")
     return lines
 
 

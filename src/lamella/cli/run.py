@@ -26,7 +26,7 @@ def run_cli(arguments: list[str]) -> int:
     debug = "--debug" in arguments or "-D" in arguments
     signal.signal(signal.SIGTERM, _on_term)
     try:
-        code = app.main(args=arguments, prog_name="lamella", standalone_mode=False)
+        code = app.main(args=arguments, prog_name="lamella", standalone_mode=False, obj=tuple(arguments))
         return code if isinstance(code, int) else 0
     except LamellaError as error:
         return _report(error, debug=debug)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from lamella.canonical import FrozenMap
 from lamella.cli.messages import set_color, warn
 from lamella.cli.options import engine_from, pairs
 from lamella.cli.settings import Settings, read_settings
+from lamella.values import replace
 
 __all__ = ["command_settings", "project_session", "session_options"]
 

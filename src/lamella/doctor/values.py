@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Doctor", "Finding", "Fix", "State"]
 

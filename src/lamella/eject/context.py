@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import field
 from functools import cached_property
 
 from lamella.eject.text import check_text
 from lamella.graph.patterns import literal_prefix
 from lamella.graph.protocols import Tree
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Context", "Found", "ignore_file"]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 
 from lamella.canonical import FrozenMap
 from lamella.eject.values import ArchSwitch, Copy, Instruction, Run, Stage
-from lamella.values import dataclass
+from lamella.values import dataclass, field, replace
 
 __all__ = ["Stages", "needed_stages", "unified"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.eject.context import Context
@@ -16,7 +15,7 @@ from lamella.graph.vertex import Vertex
 from lamella.planning.lowering import LoweredLayer
 from lamella.project.lock import Lock
 from lamella.project.settings import SecretSpec
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["OUT", "Beside", "Product", "Root", "Shared", "Work", "refused"]
 

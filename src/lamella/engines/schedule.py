@@ -9,9 +9,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Schedule", "run_schedule"]
 

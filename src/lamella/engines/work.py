@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -13,7 +12,7 @@ from lamella.graph.keys import KeyParts
 from lamella.graph.record import Evidence, Result
 from lamella.graph.vertex import Vertex
 from lamella.planning.walk import Resolver
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Made", "Maker", "Work"]
 

@@ -7,10 +7,10 @@ They verify and place; they never choose an op. A placement depends on the facts
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_value
 from lamella.oci.config import RuntimeConfig
+from lamella.values import dataclass
 
 __all__ = ["EMPTY_FACTS", "BaseFacts", "DirectoryFact", "Group", "Interpreter", "User"]
 
@@ -75,7 +75,7 @@ class BaseFacts:
     interpreters: tuple[Interpreter, ...] = ()
     tools: tuple[str, ...] = ()
     packages: FrozenMap[str, str] = EMPTY_MAP
-    runtime: RuntimeConfig = RuntimeConfig()  # noqa: RUF009 - frozen value
+    runtime: RuntimeConfig = RuntimeConfig()
 
     @property
     def digest(self) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from lamella.graph.op import BootstrapOp, ExecOp, Op, SourceOp
 from lamella.oci.platform import ANY
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "AllPaths",

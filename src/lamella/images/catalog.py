@@ -10,7 +10,6 @@ import calendar
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
 from typing import TypeVar
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -19,7 +18,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.registry.documents import ATTESTATION, Document
 from lamella.registry.referrers import fallback_tag, referrer_of, subject_of
 from lamella.registry.remote import RemoteRepository
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["CREATED", "Catalog", "Node", "is_fallback_tag", "node_of", "read_catalog"]
 

@@ -8,13 +8,12 @@ is not among them: an image that did not change keeps its digest over commits; t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap, digest_bytes
 from lamella.oci import media
 from lamella.oci.config import EPOCH, ImageConfig
 from lamella.oci.manifest import Descriptor, Manifest
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["PREFIX", "Described", "describe", "described_labels", "index_annotations"]
 

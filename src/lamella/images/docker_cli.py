@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, LamellaError, RegistryError
 from lamella.process import base_env, run, which
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["DockerCli", "find_docker"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from lamella.engines.base import NO_RESTORER, Restorer
@@ -18,6 +17,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.oci.media import LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, compression_of
 from lamella.registry.remote import RemoteRepository
 from lamella.store.store import Store
+from lamella.values import replace
 
 __all__ = ["LayerForms"]
 

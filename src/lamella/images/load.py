@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from lamella.canonical import canonical_json
 from lamella.errors import InternalError, LamellaError, RegistryError
@@ -25,6 +24,7 @@ from lamella.process import PIPE, Process, spawn
 from lamella.registry.hosts import DEFAULT_REGISTRY
 from lamella.store.images import REF_NAME
 from lamella.store.store import Store
+from lamella.values import replace
 
 __all__ = ["load_images"]
 

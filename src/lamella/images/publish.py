@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
 from typing import TypeVar
 
 from lamella.canonical import digest_bytes
@@ -23,7 +22,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.oci.platform import parse_platform
 from lamella.registry.documents import Document
 from lamella.registry.remote import RemoteRepository
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["ImageState", "Publication", "PublishOutcome", "Release", "Sign", "TagState"]
 

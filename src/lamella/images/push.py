@@ -10,7 +10,6 @@ import io
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import BinaryIO, Protocol
@@ -25,7 +24,7 @@ from lamella.oci.manifest import Descriptor, Manifest
 from lamella.registry.remote import RemoteRepository
 from lamella.registry.transfer import WORKERS, Job, OnProgress, transfer
 from lamella.registry.upload import OnBytes
-from lamella.values import dataclass
+from lamella.values import dataclass, field, replace
 
 __all__ = ["EMPTY_CONFIG", "Attachment", "BlobSource", "Freight", "Parcel", "Pusher", "artifact"]
 

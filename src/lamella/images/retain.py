@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from lamella.errors import ConfigError
 from lamella.images.catalog import Catalog
 from lamella.project.delivery import RetainSpec
 from lamella.sources.git import version_key
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["ALWAYS_KEPT", "Fate", "Removal", "RetainPlan", "check_share", "plan_cache_retention", "plan_retention"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import canonical_json, digest_value
@@ -19,7 +18,7 @@ from lamella.images.retain import Removal, RetainPlan
 from lamella.oci.digest import is_digest, short_digest
 from lamella.registry.referrers import fallback_tag
 from lamella.registry.remote import RemoteRepository
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Journal", "Removed", "apply_retention"]
 

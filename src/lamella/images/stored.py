@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 
 from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError, HostileInputError, IntegrityError
@@ -14,7 +13,7 @@ from lamella.oci.manifest import Descriptor, Manifest, parse_index, parse_manife
 from lamella.oci.platform import Platform
 from lamella.oci.reference import parse_reference
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["StoredImage", "StoredLayer", "find_image", "full_name", "read_image"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
@@ -27,7 +26,7 @@ from lamella.project.template import (
     render,
 )
 from lamella.sources.git import version_key
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["HeldTag", "WantedTag", "held_tags", "is_prerelease", "is_versioned", "tag_scope", "wanted_tags"]
 

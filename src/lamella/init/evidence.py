@@ -5,12 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from lamella.errors import ConfigError
 from lamella.sources.compose import COMPOSE_NAMES, ComposeService, read_compose
 from lamella.sources.dockerfile import DockerfileFacts, read_dockerfile
 from lamella.stacks.base import Detection
+from lamella.values import dataclass
 
 __all__ = ["PYTHON_SERVERS", "Evidence", "ForeignFiles", "find_evidence", "is_foreign", "read_foreign_files"]
 
@@ -41,7 +41,7 @@ class Evidence:
     """What existing files say about one project; empty paths mean that there is no such file."""
 
     dockerfile: str = ""
-    docker: DockerfileFacts = DockerfileFacts()  # noqa: RUF009 - frozen value
+    docker: DockerfileFacts = DockerfileFacts()
     compose: str = ""
     service: ComposeService | None = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 
 from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError
@@ -19,7 +18,7 @@ from lamella.init.pages import PageUse, find_uses, page_output
 from lamella.init.values import Line, Proposal, Table, quoted, string_list
 from lamella.init.writes import find_write
 from lamella.stacks.base import DetectedLayer, Detection, Stack
-from lamella.values import dataclass
+from lamella.values import dataclass, field, replace
 
 __all__ = ["Asked", "propose"]
 

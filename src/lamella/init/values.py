@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Line", "Proposal", "Table", "inline_table", "quoted", "string_list"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import field
 
 from lamella.canonical import FrozenMap
 from lamella.errors import HostileInputError
@@ -17,7 +16,7 @@ from lamella.layers.packages import list_packages
 from lamella.layers.programs import DEFAULT_PATH, find_interpreters, find_libc, find_programs
 from lamella.layers.view import RootView, TreeView
 from lamella.oci.config import RuntimeConfig
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["extract_facts", "tree_facts"]
 

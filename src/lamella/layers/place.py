@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
@@ -18,7 +17,7 @@ from lamella.graph.op import PlaceOp
 from lamella.layers.content import Content
 from lamella.layers.parents import real_directory, with_parents
 from lamella.layers.users import AddedUsers, add_users
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["AddedUsers", "Placed", "add_users", "check_owners", "place", "replaced_files"]
 

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Self
 
@@ -23,7 +22,7 @@ from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.host.rooted import Found, Rooted
 from lamella.layers.capability import CAPABILITY, plain_capability
 from lamella.layers.overlay import LowerView, check_upper_xattrs, is_opaque, is_whiteout
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["KEEP", "PRODUCT", "ScanOptions", "hard_links", "scan_tree", "scan_upper"]
 

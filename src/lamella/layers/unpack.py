@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -32,7 +31,7 @@ from lamella.layers.reader import LayerReader, Member, MemberKind
 from lamella.layers.tar import OPAQUE_MARKER, WHITEOUT_PREFIX
 from lamella.layers.targets import DirectoryTarget, Target
 from lamella.layers.unpacked import Tree
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 if TYPE_CHECKING:
     import os

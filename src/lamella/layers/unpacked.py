@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.layers.resolution import DIRECTORY_TYPES
 from lamella.layers.targets import Target
+from lamella.values import replace
 
 __all__ = ["Tree"]
 

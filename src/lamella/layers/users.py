@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap, digest_bytes
 from lamella.errors import ConfigError
@@ -12,7 +11,7 @@ from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.graph.op import NewUser, UsersOp
 from lamella.layers.accounts import check_user, line_of_user, with_lines
 from lamella.layers.parents import real_directory, with_parents
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["AddedUsers", "add_users"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import field
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, canonical_json, digest_bytes
@@ -17,7 +16,7 @@ from lamella.errors import HostileInputError
 from lamella.oci import media
 from lamella.oci.digest import check_digest
 from lamella.oci.platform import Platform
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["MANIFEST_LIMIT", "Descriptor", "Index", "Manifest", "parse_document", "parse_index", "parse_manifest"]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from lamella.errors import ConfigError
 from lamella.oci.digest import is_digest
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Reference", "is_tag", "parse_reference"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
 from lamella.errors import InternalError
 from lamella.graph.definition import Definition, DefinitionBuilder
@@ -17,7 +16,7 @@ from lamella.project.lock import Lock
 from lamella.project.spec import BaseSpec, CellSpec, ImageSpec, LayerSpec, Need
 from lamella.stacks.base import LowerContext, Lowered, NeededProduct, Placement, Requirement, Rootfs, Stack, layer_error
 from lamella.stacks.toolchain import DEFAULT_SUITE
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["BuildGraph", "ImagePart", "ImagePlan", "LoweredLayer", "PlanningInputs", "lower_cells"]
 

@@ -8,7 +8,6 @@ from history, and it may turn out reused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 
 from lamella.graph.definition import Definition
 from lamella.graph.explain import Change, diff_parts
@@ -19,7 +18,7 @@ from lamella.graph.record import Record, Result
 from lamella.graph.vertex import AllPaths, Paths, RootfsOf, Vertex, executes
 from lamella.planning.lowering import BuildGraph
 from lamella.planning.walk import Resolver
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["FOREVER", "ROUND_TRIP", "Plan", "PlanOptions", "PlannedVertex", "make_plan"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
 from math import isfinite
 from typing import Any
 
@@ -29,7 +28,7 @@ from lamella.project.schema.grammar import (
 )
 from lamella.project.template import RESERVED, Template, TemplateError, parse_template
 from lamella.project.toml import Node, type_name
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Checker", "nearest"]
 

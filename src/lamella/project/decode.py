@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +26,7 @@ from lamella.project.schema.grammar import (
 )
 from lamella.project.template import Scope, TemplateError, parse_template, render
 from lamella.project.toml import Node
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Decoder"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError, Problem
@@ -19,7 +18,7 @@ from lamella.project.schema.layer import LAYER
 from lamella.project.spec import BaseSpec, CellSpec, LayerSpec
 from lamella.project.template import Scope, TemplateFacts, variable_axes
 from lamella.project.toml import Node
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Expander", "complete_args", "expand"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from lamella.canonical import FrozenMap
@@ -14,7 +13,7 @@ from lamella.project.schema.image import IMAGE
 from lamella.project.spec import HealthcheckSpec, ImageSpec, Position
 from lamella.project.template import Scope, parse_template, platform_variables
 from lamella.project.toml import Node
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["ImageResult", "TagNode", "build_image", "local_name"]
 

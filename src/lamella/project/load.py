@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lamella.canonical import FrozenMap, digest_bytes
@@ -19,6 +18,7 @@ from lamella.project.schema.root import CORE, PROJECT, root_rows
 from lamella.project.template import RESERVED
 from lamella.project.toml import Node, read_toml
 from lamella.project.verify import verify_cells
+from lamella.values import replace
 
 if TYPE_CHECKING:
     from lamella.project.delivery import Delivery

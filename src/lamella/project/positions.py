@@ -8,9 +8,8 @@ Offsets are in characters; a ``Mark`` tree has the same shape as the value tree.
 from __future__ import annotations
 
 import re
-from dataclasses import field
 
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["MAX_DEPTH", "Mark", "ScanError", "scan"]
 

@@ -8,14 +8,13 @@ are numbers. Field names are the key names of SCHEMA.md; ``from`` and ``as`` are
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import ClassVar, TypeAlias
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.project.cells import Cell
 from lamella.project.settings import SecretSpec
 from lamella.project.template import Deferred, Template
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "WHOLE",

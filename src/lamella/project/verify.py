@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 
 from lamella.errors import Problem
 from lamella.project.cells import PLATFORM, Cell, ImageCell, combinations
@@ -11,7 +10,7 @@ from lamella.project.expand import Expander
 from lamella.project.expand_image import TagNode
 from lamella.project.projectfile import DEFAULT_PLATFORM, ProjectFile
 from lamella.project.template import TemplateFacts
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["verify_cells"]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import field
 from urllib.parse import urlsplit
 
 from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError
 from lamella.oci.reference import Reference
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "DEFAULT_REGISTRY",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
 from urllib.parse import urljoin, urlsplit
 
 from lamella.errors import HostileInputError, LamellaError
 from lamella.registry.exchange import Exchange
 from lamella.registry.hosts import Repository
 from lamella.transport.client import Response
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Place", "RepositoryState"]
 

@@ -12,7 +12,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import field
 from pathlib import Path
 
 from lamella.graph.patterns import compile_patterns
@@ -21,7 +20,7 @@ from lamella.sources.dockerignore import NO_STATE, State
 from lamella.sources.git import Git, Repository, Tracked, find_git
 from lamella.sources.hashing import first_racy, is_racy, stat_row, unreadable, witness
 from lamella.sources.listing import OWN, RACY, DirectoryRows
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["NEVER", "Census", "take_census"]
 

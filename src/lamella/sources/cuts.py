@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from lamella.graph.patterns import compile_patterns
 from lamella.sources.dockerignore import NO_STATE, IgnoreRules, State
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Cuts"]
 

@@ -11,10 +11,9 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Copied", "DockerfileFacts", "read_dockerfile"]
 

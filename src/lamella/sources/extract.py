@@ -12,7 +12,6 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from lamella.errors import ConfigError, HostileInputError
 from lamella.graph.fileset import check_path
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 if TYPE_CHECKING:
     import zipfile

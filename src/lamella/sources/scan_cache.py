@@ -13,13 +13,12 @@ import json
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from lamella.commit import replace_file
 from lamella.sources.listing import Columns, Listing
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Answer", "Scan", "load_scan", "save_scan"]
 

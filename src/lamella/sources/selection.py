@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import field
 from enum import Enum
 from operator import attrgetter
 
 from lamella.graph.patterns import pattern_regex
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Coverage", "Selector"]
 

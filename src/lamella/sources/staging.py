@@ -16,7 +16,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import field
 from pathlib import Path
 
 from lamella.commit import disk_errors, replace_file
@@ -24,7 +23,7 @@ from lamella.errors import ConfigError, InternalError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.host.rooted import Rooted
 from lamella.sources.hashing import open_regular, unreadable
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["STABLE_BASE", "Staged", "Times", "stable_time", "stage_tree"]
 

@@ -5,10 +5,8 @@ Pure; the resolver itself is ``sources.wheels``. Adapters make requests, ``lamel
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from lamella.canonical import digest_value
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["NamedIndex", "ResolveRequest"]
 

@@ -8,7 +8,6 @@ and register it under the ``lamella.stacks`` entry point.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -21,7 +20,7 @@ from lamella.graph.vertex import Input, Selection, VertexInfo
 from lamella.project.cells import Cell
 from lamella.project.lock import Lock
 from lamella.project.spec import LayerSpec, Need
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "SRC",

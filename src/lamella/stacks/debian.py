@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lamella.canonical import FrozenMap
 from lamella.graph.op import Command, ExecOp, HostOp, ImageOp, NewUser, ScratchOp, UsersOp
 from lamella.graph.protocols import Tree
@@ -21,6 +19,7 @@ from lamella.stacks.base import (
     vertex_info,
 )
 from lamella.stacks.toolchain import BASE_PATH, DEFAULT_SUITE, apt_commands, bootstrap_vertex
+from lamella.values import replace
 
 __all__ = ["MANAGERS", "BaseStack", "package_manager", "tool_source"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from lamella.graph.mount import BindMount, SecretMount
 from lamella.graph.op import Command, ExecOp, FetchOp, FetchSource, OutputPath, SourceOp
@@ -24,6 +23,7 @@ from lamella.stacks.base import (
     layer_error,
     vertex_info,
 )
+from lamella.values import replace
 
 __all__ = ["FetchStack", "FilesStack", "ModelStack", "RunStack", "need_mounts"]
 

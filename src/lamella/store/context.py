@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from lamella.errors import ConfigError, LamellaError
 from lamella.host.locks import OnWait, hold, try_lock
 from lamella.store.layout import Layout
 from lamella.store.leases import Leases
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 if TYPE_CHECKING:
     from lamella.graph.protocols import Clock

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.commit import replace_file
@@ -13,7 +12,7 @@ from lamella.host.locks import hold
 from lamella.oci.manifest import Descriptor, Index, parse_index
 from lamella.store.blobs import Blobs
 from lamella.store.context import LOCK_TIMEOUT, Context
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["REF_NAME", "Images", "TaggedImage"]
 

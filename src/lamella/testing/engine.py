@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_bytes, digest_value
 from lamella.engines.base import SolveOutcome, SolveRequest, VertexOutcome
@@ -17,7 +16,7 @@ from lamella.graph.protocols import Host, HostTools, Tree
 from lamella.graph.record import LayerResult, Record, Result
 from lamella.graph.vertex import Vertex
 from lamella.planning.walk import Resolver
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["FACTS", "FakeEngine", "FakeHost", "MemoryLookup"]
 

@@ -18,7 +18,6 @@ import gzip
 import ssl
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,7 +30,7 @@ from lamella.testing.registry_api import Api, Options
 from lamella.testing.registry_auth import Account, Gate
 from lamella.testing.registry_content import Content
 from lamella.testing.registry_wire import Answer, Fault, Faults, Handler, Seen, Server, ranged, refusal
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Account", "AddedImage", "Fault", "MemoryRegistry", "Options", "Seen"]
 

@@ -7,11 +7,10 @@ import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from urllib.parse import parse_qs
 
 from lamella.testing.registry_wire import Answer, Seen, refusal
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Account", "Gate"]
 

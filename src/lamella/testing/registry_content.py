@@ -6,12 +6,11 @@ import hashlib
 import itertools
 import json
 import threading
-from dataclasses import field
 from typing import Any
 
 from lamella.canonical import digest_bytes
 from lamella.oci import media
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Content", "Stored", "artifact_type", "digest_of", "named_blobs", "named_manifests"]
 

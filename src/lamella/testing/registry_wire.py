@@ -8,11 +8,10 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from lamella.values import dataclass
+from lamella.values import dataclass, field, replace
 
 __all__ = ["Answer", "Fault", "Faults", "Handler", "Seen", "Served", "Server", "ranged", "refusal"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
 
 from lamella.canonical import FrozenMap, digest_value
 from lamella.errors import RegistryError
@@ -12,7 +11,7 @@ from lamella.graph.facts import Interpreter
 from lamella.graph.op import Wheel
 from lamella.project.lock import BasePin, ToolPin
 from lamella.sources.wheel_request import ResolveRequest
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["FakeResolvers"]
 

@@ -7,7 +7,6 @@ plan then says what would run again. The same tables run against real engines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from lamella.build.parts import Parts, lower, plan
 from lamella.build.selection import Selection
@@ -22,6 +21,7 @@ from lamella.stacks.table import StackTable
 from lamella.testing.clock import FixedClock
 from lamella.testing.engine import FakeEngine, FakeHost, MemoryLookup
 from lamella.testing.tree import MemoryTree
+from lamella.values import dataclass, field, replace
 
 __all__ = ["Scenario", "planned", "rebuilt", "solve"]
 
@@ -33,10 +33,10 @@ class Scenario:
     toml: str
     files: Mapping[str, bytes | str]
     lock: Lock = EMPTY_LOCK
-    host: FakeHost = FakeHost()  # noqa: RUF009 - frozen value
-    facts: TemplateFacts = TemplateFacts("1.2.3", "0" * 40, 0, "/project", 1000, "linux/amd64")  # noqa: RUF009
+    host: FakeHost = FakeHost()
+    facts: TemplateFacts = TemplateFacts("1.2.3", "0" * 40, 0, "/project", 1000, "linux/amd64")
     arguments: FrozenMap[str, str] = EMPTY_MAP
-    selection: Selection = Selection()  # noqa: RUF009 - frozen value
+    selection: Selection = Selection()
     executable: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
 

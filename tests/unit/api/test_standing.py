@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import lamella.api.standing
-from lamella.api.standing import Standing, program_stamp
+from lamella.api.standing import Standing, program_stamp, question
 from lamella.canonical import digest_bytes
 from lamella.graph.record import LayerResult, Record
 from lamella.oci import media
@@ -99,9 +99,8 @@ def place() -> Iterator[Place]:
             product, facts = put_product(store, {"out": b"product"}), store.blobs.put_bytes(b"facts")
             record = record_of("app", tree=product.id, facts=facts, layers=(layer,))
             store.records.put(record)
-            standing = Standing(
-                store, folder / "project", "build", {"tags": ["x"]}, b"toml", b"lock", "linux/amd64"
-            )  # fmt: skip
+            asked = question("build", {"tags": ["x"]})
+            standing = Standing(store, folder / "project", asked, b"toml", b"lock", "linux/amd64")
             made = Place(folder, store, standing, record, layer, put_image(store, NAME))
             for path in ("src/a", "src/b", "made/out", "cast/off", "notes/n", "elsewhere"):
                 made.write(path, f"{path}\n")
@@ -222,10 +221,10 @@ GONE: dict[str, Callable[[Place], object]] = {
     "lock": asked(lock=b""),
     "bytes moved from one file to the other": asked(project=b"tomll", lock=b"ock"),
     "host": asked(host="linux/arm64"),
-    "command": asked(kind="plan"),
-    "arguments": asked(arguments={"tags": ["y"]}),
-    "command, under its name": under_its_name(kind="plan"),
-    "arguments, under their name": under_its_name(arguments={"tags": ["y"]}),
+    "command": asked(asked=question("plan", {"tags": ["x"]})),
+    "arguments": asked(asked=question("build", {"tags": ["y"]})),
+    "command, under its name": under_its_name(asked=question("plan", {"tags": ["x"]})),
+    "arguments, under their name": under_its_name(asked=question("build", {"tags": ["y"]})),
     "folder, under its name": moved,
     # time
     "the last second": at(0),
@@ -306,7 +305,7 @@ def test_after_a_change_an_answer_can_be_kept_again(place: Place, change: str) -
 
 
 def test_each_question_of_a_project_has_its_own_answer(place: Place) -> None:
-    build, plan = place.standing, replace(place.standing, kind="plan")
+    build, plan = place.standing, replace(place.standing, asked=question("plan", {}))
     place.standing = plan
     place.keep()
     assert place.find() == ANSWER

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import FrozenMap
 from lamella.engines.buildkit.levels import Level, buildkit_of_engine, level_of
 from lamella.errors import ConfigError, LamellaError, RegistryError, SandboxError
 from lamella.process import base_env, run, which
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Builder", "Buildx", "Node", "find_builder", "find_buildx", "level_of_node", "parse_inspect"]
 

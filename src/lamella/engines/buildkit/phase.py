@@ -6,12 +6,11 @@ Paths are relative to the staged context folder, or to the folder that takes the
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.definition import Definition
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["BaseRef", "LowerOptions", "Lowered", "Phase", "Target"]
 

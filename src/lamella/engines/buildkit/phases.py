@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -24,7 +23,7 @@ from lamella.errors import ConfigError, LamellaError
 from lamella.graph.events import Message
 from lamella.graph.mount import BindMount
 from lamella.graph.record import Result
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["PhaseSettings", "Phases"]
 

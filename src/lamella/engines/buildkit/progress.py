@@ -14,14 +14,13 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from lamella.engines.buildkit.lower import mark_of
 from lamella.engines.buildkit.script import STEP_PATH
 from lamella.graph.events import Event, VertexLog, VertexProgress, VertexStarted
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["RawJsonParser", "StepEnd"]
 

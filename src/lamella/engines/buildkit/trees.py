@@ -7,10 +7,10 @@ caught: changed paths, whiteouts, and the directories above both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from lamella.errors import HostileInputError
 from lamella.graph.fileset import Entry, EntryType, FileSet
+from lamella.values import replace
 
 __all__ = ["Tree", "check_tree", "difference", "merged", "without_stubs"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
 
 from lamella.canonical import FrozenMap, digest_value
 from lamella.engines.local.steps import with_own_states
@@ -14,7 +13,7 @@ from lamella.graph.keys import KeyParts
 from lamella.graph.mount import CacheMount, StateMount
 from lamella.graph.op import ExecOp
 from lamella.graph.vertex import RootfsOf, Vertex
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Selected", "exec_op", "known_inputs", "select_steps", "stands_alone", "state_ids"]
 

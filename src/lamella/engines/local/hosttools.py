@@ -15,7 +15,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -26,7 +25,7 @@ from lamella.errors import LamellaError, SandboxError
 from lamella.graph.protocols import HostTools
 from lamella.host.probes import os_release
 from lamella.process import SYSTEM_PATH, base_env, run, which
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["SYSTEM_BINDS", "ToolMemo", "find_host_tools", "module_version", "path_directories"]
 

@@ -17,12 +17,11 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from lamella.engines.local import kernel
 from lamella.errors import HostileInputError, InternalError, SandboxError
 from lamella.host.rooted import Rooted
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = [
     "Bind",

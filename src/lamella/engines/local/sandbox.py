@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Self
 
 from lamella.engines.local.bubblewrap import PROC_MASKS, BubblewrapCall, ProcMasks, bubblewrap_argv
@@ -17,7 +16,7 @@ from lamella.engines.local.seccomp import program
 from lamella.errors import SandboxError
 from lamella.host.probes import machine
 from lamella.process import OnChunk, Process, run, run_inherited, spawn, which
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Ended", "Sandbox", "Started"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.engines.local.certificates import CA_TARGET
@@ -27,7 +26,7 @@ from lamella.graph.op import Command
 from lamella.oci.digest import short_digest
 from lamella.store.snapshots import Snapshot
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["StepContext", "shell_spec", "step_job"]
 

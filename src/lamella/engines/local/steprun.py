@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -26,7 +25,7 @@ from lamella.graph.patterns import compile_patterns
 from lamella.host.rooted import Rooted
 from lamella.layers.snapshot import PRODUCT, scan_tree
 from lamella.process import LineSplitter, OnChunk
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Emit", "run_shell", "run_step"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from lamella.graph.definition import Definition
@@ -18,7 +17,7 @@ from lamella.graph.vertex import AllPaths, Paths
 from lamella.images.attest.javascript import LOCKS, JsPackage
 from lamella.planning.lowering import ImagePlan
 from lamella.stacks.cargo.lockfile import LOCK, LockedPackage, parse_lockfile
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Component", "components"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -19,7 +18,7 @@ from lamella.layers.tar import ByteSink, write_layer
 from lamella.oci import media
 from lamella.oci.digest import short_digest
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["ArchiveFile", "blob_file", "layer_file", "open_layer", "small_file", "write_archive"]
 

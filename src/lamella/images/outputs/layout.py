@@ -7,7 +7,6 @@ platforms share point to an index over them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field, replace
 from pathlib import Path
 
 from lamella.canonical import canonical_json
@@ -22,7 +21,7 @@ from lamella.oci.digest import digest_hex
 from lamella.oci.manifest import Descriptor, Index, Manifest, parse_index
 from lamella.store.images import REF_NAME
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, field, replace
 
 __all__ = ["Layout", "is_layout", "make_layout", "write_layout"]
 

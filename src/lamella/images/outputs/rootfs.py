@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.graph.fileset import Entry, EntryType, FileSet
@@ -22,7 +21,7 @@ from lamella.layers.snapshot import hard_links
 from lamella.layers.tar import ByteSink, write_layer
 from lamella.layers.unpack import unpack_layer
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["MergedRootfs", "merge_layers", "restore_modes", "write_rootfs_tar"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from lamella.canonical import FrozenMap
@@ -43,6 +42,7 @@ from lamella.project.schema.grammar import (
 )
 from lamella.project.schema.image import AXIS_PATTERN, HEALTH_ROWS, PORTS, PROBES
 from lamella.project.schema.layer import ARGV_LIST, STEP_ROWS
+from lamella.values import replace
 
 __all__ = ["CHANNEL", "ROWS"]
 

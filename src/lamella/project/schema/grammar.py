@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any, TypeAlias
 
 from lamella.canonical import FrozenMap
 from lamella.project.formats import FORMATS, Format
 from lamella.project.toml import Node
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "Boolean",

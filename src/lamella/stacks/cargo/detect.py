@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap
 from lamella.errors import ConfigError
@@ -23,6 +22,7 @@ from lamella.stacks.cargo.serving import Server, find_servers
 from lamella.stacks.cargo.settings import read_toolchain
 from lamella.stacks.cargo.tomltext import toml_value
 from lamella.stacks.cargo.workspace import Workspace, load_workspace
+from lamella.values import replace
 
 __all__ = ["detect_cargo"]
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import posixpath
 import tomllib
 from collections.abc import Mapping
-from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
 from lamella.errors import ConfigError, Problem
 from lamella.project.toml import Node, read_toml
 from lamella.stacks.cargo.places import moved
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["DEPENDENCY_TABLES", "MANIFEST", "Document", "inherited", "parse_document"]
 

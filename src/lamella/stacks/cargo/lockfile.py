@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import field
 from functools import cached_property, lru_cache
 from typing import Any
 
 from lamella.errors import ConfigError, Problem
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["LOCK", "LockedPackage", "Lockfile", "parse_lockfile", "render_lockfile"]
 

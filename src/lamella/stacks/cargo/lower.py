@@ -8,7 +8,6 @@ gives. The first leaves its work in the state that the second one holds next.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap, digest_value
 from lamella.graph.mount import BindMount, CacheMount, Mount, SecretMount, StateMount
@@ -51,7 +50,7 @@ from lamella.stacks.cargo.staged import (
 from lamella.stacks.cargo.tomltext import toml_text
 from lamella.stacks.cargo.workspace import load_workspace
 from lamella.stacks.files import need_mounts
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["lower_cargo"]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import field
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.stacks.cargo.document import DEPENDENCY_TABLES, Document
 from lamella.stacks.cargo.places import joined
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Binary", "Dependency", "Package", "read_package"]
 

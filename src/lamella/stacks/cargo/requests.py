@@ -10,11 +10,10 @@ correctness: the final step runs with the real manifests and reports what it com
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
 
 from lamella.stacks.cargo.cfg import Target, decide
 from lamella.stacks.cargo.package import Dependency, Package
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Request", "Selected", "requests_of"]
 

@@ -5,13 +5,12 @@ from it.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import field
 
 from lamella.canonical import EMPTY_MAP, FrozenMap, digest_value
 from lamella.graph.op import Command
 from lamella.stacks.base import SRC
 from lamella.stacks.cargo.tomltext import toml_value
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["CARGO_HOME", "TARGET", "CargoSelection", "split_flags"]
 

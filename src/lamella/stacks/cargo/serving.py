@@ -9,13 +9,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from lamella.errors import ConfigError
 from lamella.graph.protocols import Tree
 from lamella.stacks.cargo.package import Binary, Package
 from lamella.stacks.cargo.workspace import Workspace
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Server", "find_servers"]
 

@@ -7,7 +7,6 @@ they have no say, keys are sorted, comments gone: so an edit that cannot matter 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from lamella.graph.op import InlineFile
@@ -18,7 +17,7 @@ from lamella.stacks.cargo.package import Package
 from lamella.stacks.cargo.rootparts import ROOT_TABLES, patched_directories, root_tables, used_patches, used_profiles
 from lamella.stacks.cargo.tomltext import toml_text
 from lamella.stacks.cargo.workspace import Workspace
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Loaded", "load_packages", "own_entries", "pruned_lock", "staged_manifests", "staged_package"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import Any, ClassVar, Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -17,7 +16,7 @@ from lamella.graph.protocols import Tree
 from lamella.stacks.node.jsonc import read_json, read_jsonc
 from lamella.stacks.node.manifest import NORMAL_VERSION, SECTIONS, Manifest, Rewrite, join, rendered
 from lamella.stacks.node.semver import satisfies
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["LOCK_NAMES", "BunLock", "LockFile", "NpmLock", "PnpmLock", "read_lock"]
 

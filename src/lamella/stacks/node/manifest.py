@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError, Problem
 from lamella.graph.protocols import Tree
 from lamella.stacks.node.jsonc import read_json
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["NORMAL_VERSION", "SECTIONS", "Manifest", "Rewrite", "join", "read_manifest", "rendered"]
 

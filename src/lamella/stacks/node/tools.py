@@ -7,7 +7,6 @@ the defaults here; a default that moves is a new key, so they move only with a r
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap
 from lamella.graph.op import Command, ExecOp
@@ -19,6 +18,7 @@ from lamella.stacks.node.manifest import Manifest, join
 from lamella.stacks.node.semver import parse_version, satisfies
 from lamella.stacks.node.workspace import Workspace
 from lamella.stacks.toolchain import own_rootfs
+from lamella.values import replace
 
 __all__ = ["DEBIAN_NODE", "node_wish", "step_rootfs", "tool_version"]
 

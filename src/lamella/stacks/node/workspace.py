@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import field
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -17,7 +16,7 @@ from lamella.stacks.base import layer_error
 from lamella.stacks.node.locks import LOCK_NAMES, LockFile, read_lock
 from lamella.stacks.node.manifest import Manifest, join, read_manifest, rendered
 from lamella.stacks.node.semver import is_range, satisfies
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["LocalFolder", "Workspace", "find_workspace", "skeleton"]
 

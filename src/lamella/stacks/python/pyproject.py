@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import tomllib
-from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError, Problem
 from lamella.graph.protocols import Tree
 from lamella.stacks.python.requirements import RequirementLine, parse_line
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = ["Pyproject", "read_pyproject", "read_toml_table"]
 

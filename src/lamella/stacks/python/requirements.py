@@ -10,14 +10,13 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import field
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from lamella.errors import ConfigError, Problem
 from lamella.graph.protocols import Tree
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "RequirementLine",
