@@ -37,7 +37,8 @@ def push_records(session: Session, selection: Selection, report: BuildReport) ->
         if vertex.record is not None
     }
     remote = registry_client(session.options).repository(place.repository)
-    readers = session.cache.readers if session.cache is not None else ()
+    named = session.options.cache_to  # who names a repository wants the records there, whoever else has them
+    readers = session.cache.readers if session.cache is not None and not named else ()
     own = session.project.repository
     pusher = RecordPusher(
         session.store,

@@ -229,6 +229,15 @@ def test_another_repository_can_be_read_and_written(release: Cli, registry: Memo
     assert set(fresh.planned(folder, "--cache-from", place).values()) == {"restored"}
 
 
+def test_a_repository_that_is_named_gets_what_another_one_has(
+    release: Cli, registry: MemoryRegistry, tmp_path: Path
+) -> None:
+    folder = project(tmp_path / "project", registry.address)
+    pushed = release.build(folder, "--push-records")["records"]["pushed"]
+    report = release.build(folder, "--cache-to", f"{registry.address}/acme/shop-cache-nightly")
+    assert (report["records"]["pushed"], report["records"]["present"]) == (pushed, 0)
+
+
 def test_a_read_only_registry_gives_records_and_takes_none(release: Cli, run_folder: Path, tmp_path: Path) -> None:
     """docker-registry twice over one folder: a release's that may be written, a pull request's that may not."""
     require_program("docker-registry")

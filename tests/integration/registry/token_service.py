@@ -20,7 +20,8 @@ ISSUER, SERVICE = "test issuer", "test registry"
 
 
 class TokenService:
-    """Gives tokens with those rights of ``rights`` (actions by user name) that are asked for.
+    """Gives tokens with those rights of ``rights`` that are asked for: actions by user name, or by ``USER:REPOSITORY``
+    where a user has others than elsewhere.
 
     ``certificate`` is what the registry trusts; ``asked`` the scopes of each request, with who asked.
     """
@@ -40,7 +41,8 @@ class TokenService:
         access = []
         for scope in scopes:
             kind, name, actions = scope.split(":")
-            allowed = [action for action in actions.split(",") if action in self._rights.get(user, "")]
+            rights = self._rights.get(f"{user}:{name}", self._rights.get(user, "")).split(",")
+            allowed = [action for action in actions.split(",") if action in rights]
             access.append({"type": kind, "name": name, "actions": allowed})
         now = int(time.time())
         claims = {
