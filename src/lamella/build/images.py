@@ -152,6 +152,7 @@ class _Build:
                 self.options.refresh,
                 self.options.offline,
                 self.options.strict,
+                compressor=self.options.compressor or "gzip",
             ),
             self.options.secrets,
         )

@@ -7,14 +7,13 @@ emit the same events; vertices that only hold files are made by the executor tha
 from __future__ import annotations
 
 import os
-from dataclasses import field
 from typing import Protocol
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink
 from lamella.graph.record import Record, Result
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "NO_RESTORER",
@@ -34,7 +33,8 @@ class SolveOptions:
 
     ``jobs`` bounds steps at a time (0: one for each core), ``memory`` (bytes, 0: none) all of them together.
     ``without_states`` gives steps empty states and caches. ``offline`` refuses steps that need the network (6).
-    ``strict`` makes writes into sources, replaced base files and paths with two owners errors.
+    ``strict`` makes writes into sources, replaced base files and paths with two owners errors. ``compressor`` is the
+    form in which new layers are written: what the caller asks for in the end, so that none is compressed twice.
     """
 
     jobs: int = 0
@@ -45,6 +45,7 @@ class SolveOptions:
     offline: bool = False
     strict: bool = False
     keep_going: bool = False
+    compressor: str = "gzip"
 
     @property
     def workers(self) -> int:

@@ -15,7 +15,8 @@ from typing import BinaryIO, Protocol, Self
 
 from lamella.errors import ConfigError, InternalError
 from lamella.layers.digest import StreamDigest
-from lamella.layers.tar import ByteSink
+from lamella.layers.stage import Stage
+from lamella.layers.tar import ByteSink, DigestingSink
 from lamella.oci import media
 from lamella.oci.manifest import Descriptor
 from lamella.values import dataclass
@@ -118,18 +119,22 @@ def _encoder(compressor: str, level: int) -> _Encoder:
 class CompressingWriter:
     """A sink that compresses into ``out`` while it takes both digests; :func:`write_layer` can write into it.
 
-    Use it in a ``with`` block; :attr:`result` is there after the block ended without an error.
+    Hashing, compressing and writing are stages of one pipeline beside the caller, who reads the files. Use it in a
+    ``with`` block, at whose end nothing of it runs any more; :attr:`result` is there after it ended without an error.
+    An error of ``out`` is raised by a later call.
     """
 
     def __init__(self, out: ByteSink, compressor: str, level: int | None = None) -> None:
         """Raises ConfigError for an unknown compressor or level."""
-        self._out = out
         self._encoder = _encoder(compressor, default_level(compressor) if level is None else level)
         self._plain = compressor == "none"
         self._media_type = _MEDIA[compressor]
-        self._inner, self._outer = StreamDigest(), hashlib.sha256()
+        self._inner = StreamDigest()
+        self._blob = _Blob(out)
+        self._writing = Stage(self._blob.write, "layer-write")
+        self._compressing = Stage(self._compress, "layer-compress")
         self._diff_id = ""
-        self._size = self._written = 0
+        self._size = 0
         self._result: CompressedLayer | None = None
 
     def __enter__(self) -> Self:
@@ -138,27 +143,38 @@ class CompressingWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            for stage in (self._compressing, self._writing, self._inner):
+                stage.drop()
 
     def write(self, data: bytes, /) -> int:
-        """Takes all of ``data``."""
+        """Takes all of ``data``, which must not change afterwards."""
         self._size += len(data)
-        self._inner.update(data)
-        self._emit(self._encoder.compress(data))
+        if self._plain:
+            self._writing.put(data)
+        else:
+            self._inner.update(data)
+            self._compressing.put(data)
         return len(data)
 
     def close(self) -> None:
         """End the blob; ``out`` stays open."""
         if self._result is not None:
             return
-        self._emit(self._encoder.flush())
-        diff_id = self.plain_digest()
-        digest = diff_id if self._plain else f"sha256:{self._outer.hexdigest()}"
-        self._result = CompressedLayer(Descriptor(self._media_type, digest, self._written), diff_id, self._size)
+        self._compressing.finish()
+        self._hand_on(self._encoder.flush())
+        self._writing.finish()
+        descriptor = Descriptor(self._media_type, self._blob.digest(), self._blob.size)
+        self._result = CompressedLayer(descriptor, self.plain_digest(), self._size)
 
     def plain_digest(self) -> str:
         """The digest of what went in: the diff_id. Nothing may follow."""
+        if not self._diff_id and self._plain:
+            self._writing.finish()
+            self._diff_id = self._blob.digest()
         self._diff_id = self._diff_id or self._inner.finish()
         return self._diff_id
 
@@ -169,13 +185,32 @@ class CompressingWriter:
             raise InternalError("the compressed layer is not finished")
         return self._result
 
-    def _emit(self, data: bytes) -> None:
-        if not data:
-            return
-        self._written += len(data)
-        if not self._plain:
-            self._outer.update(data)
+    def _compress(self, data: bytes) -> None:
+        self._hand_on(self._encoder.compress(data))
+
+    def _hand_on(self, data: bytes) -> None:
+        if data:
+            self._writing.put(data)
+
+
+class _Blob:
+    """What comes out: counted and hashed, unless ``out`` hashes what it is given anyway."""
+
+    def __init__(self, out: ByteSink) -> None:
+        self.size = 0
+        self._out = out
+        self._hash = None if isinstance(out, DigestingSink) else hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self._out.write(data)
+
+    def digest(self) -> str:
+        if isinstance(self._out, DigestingSink):
+            return self._out.plain_digest()
+        return f"sha256:{self._hash.hexdigest()}" if self._hash is not None else ""
 
 
 def compress_layer(src: BinaryIO, dst: ByteSink, compressor: str, level: int | None = None) -> CompressedLayer:

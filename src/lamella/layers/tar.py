@@ -91,18 +91,21 @@ def write_layer(
             f"time {mtime} cannot be written into an archive", hint="SOURCE_DATE_EPOCH counts seconds since 1970"
         )
     check_layer(fileset)
-    archive = _Archive(out, mtime)
     first_of = _link_targets(fileset, links)
-    for entry in fileset.entries:
-        if entry.path in first_of:
-            archive.header(entry.path, _HARD_LINK, entry, link=first_of[entry.path])
-        elif entry.type is EntryType.FILE:
-            archive.file(entry, content)
-        elif entry.type is EntryType.WHITEOUT:
-            archive.whiteout(_whiteout_name(entry.path))
-        else:
-            archive.node(entry)
-    return archive.finish()
+    archive = _Archive(out, mtime)
+    try:
+        for entry in fileset.entries:
+            if entry.path in first_of:
+                archive.header(entry.path, _HARD_LINK, entry, link=first_of[entry.path])
+            elif entry.type is EntryType.FILE:
+                archive.file(entry, content)
+            elif entry.type is EntryType.WHITEOUT:
+                archive.whiteout(_whiteout_name(entry.path))
+            else:
+                archive.node(entry)
+        return archive.finish()
+    finally:
+        archive.drop()
 
 
 def check_layer(fileset: FileSet) -> None:
@@ -236,6 +239,11 @@ class _Archive:
         if self._digest is not None:
             self._digest.update(data)
         self._out.write(data)
+
+    def drop(self) -> None:
+        """Ends what runs for it; harmless after :meth:`finish`."""
+        if self._digest is not None:
+            self._digest.drop()
 
     def finish(self) -> LayerResult:
         """The two zero blocks that end an archive, and the result."""

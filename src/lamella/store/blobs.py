@@ -64,6 +64,10 @@ class BlobWriter:
         """Digest of the bytes written so far."""
         return self._staged.digest
 
+    def plain_digest(self) -> str:
+        """The same, for a writer that then does not hash itself (``lamella.layers.tar.DigestingSink``)."""
+        return self._staged.digest
+
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Takes all of ``data`` and returns its length."""
         return self._staged.write(data)
@@ -178,6 +182,23 @@ class Blobs:
                 target.parent.mkdir(mode=0o755, exist_ok=True)
             staged.commit(target)
         return digest, length
+
+    def adopt(self, staged: Path, digest: str, size: int) -> None:
+        """Makes a file of the staging area a blob: its maker has hashed it while writing, and synced it.
+
+        Raises IntegrityError when it is no regular file of that size.
+        """
+        self._context.check_writable()
+        found = os.lstat(staged)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+            raise IntegrityError(f"{staged} is not the file of {size} bytes that was written there")
+        target = self.path(digest)
+        self._context.leases.add(("blob", digest))
+        self._displace_wrong(digest)
+        with self._context.lock.shared(), disk_errors("writing a blob", target, needed=size):
+            with suppress(FileExistsError):
+                os.link(staged, target, follow_symlinks=False)
+            sync_directory(target.parent)
 
     def all(self) -> Iterator[tuple[str, int]]:
         """Digest and size in bytes of every blob that is a regular file, sorted; vanished ones are skipped."""

@@ -61,7 +61,7 @@ def _bootstrap(home: Path, path: Path) -> None:
             runner = LocalRunner(store, RunnerSettings(env=ENV))
             try:
                 runner.bootstrap(BootstrapSpec(BASE_KEY, "test-base", op, "linux/amd64"), lambda *_: None)
-                layer = runner.export_layer(BASE_KEY, Chain())
+                layer = runner.export_layer(BASE_KEY, Chain(), "none")
             finally:
                 runner.close()
             part = path.with_suffix(".part")

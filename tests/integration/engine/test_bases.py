@@ -82,7 +82,7 @@ def test_a_layer_is_written_and_unpacked_again_without_loss(steps: Steps, tmp_pa
         rm -r /usr/share/doc; mkdir /usr/share/doc; rm /etc/issue; chmod 4755 /data/f; mkfifo /data/p
     """
     ran = steps.run(steps.spec(script))
-    layer = steps.runner.export_layer(ran.outcome.snapshot, steps.base)
+    layer = steps.runner.export_layer(ran.outcome.snapshot, steps.base, "none")
     blob = steps.store.blobs.path(layer.diff_id)
     with tarfile.open(blob) as archive:
         members = {member.name: member for member in archive}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
@@ -22,9 +21,8 @@ from lamella.graph.vertex import Paths
 from lamella.layers.content import bytes_content
 from lamella.layers.place import add_users, place
 from lamella.layers.snapshot import scan_tree
-from lamella.layers.wheels import install_wheels
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["FileExecutor"]
 
@@ -68,7 +66,9 @@ class FileExecutor:
         with self.products.open(work, edge.vertex, work.input_result(0)) as (fileset, content):
             selected = fileset.select(edge.selection.patterns) if isinstance(edge.selection, Paths) else fileset
             placed = place(selected, op, facts)
-            result, size = self.writer.write(placed.fileset, placed.content(content))
+            result, size = self.writer.write(
+                placed.fileset, placed.content(content), compressor=work.request.options.compressor
+            )
         warnings = tuple(f"replaces {path} of the base" for path in placed.replaced)
         if warnings and work.request.options.strict:
             raise ConfigError(f"layer {work.vertex.info.layer!r} {warnings[0]}, and --strict refuses that")
@@ -80,7 +80,9 @@ class FileExecutor:
         below = work.input_result(0)
         facts = self._facts(work, 0)
         added = add_users(op, facts)
-        result, size = self.writer.write(added.fileset, bytes_content(added.files))
+        result, size = self.writer.write(
+            added.fileset, bytes_content(added.files), compressor=work.request.options.compressor
+        )
         stored = self.store.blobs.put_bytes(facts_to_bytes(added.facts))
         made = Result(
             work.resolved,
@@ -101,6 +103,8 @@ class FileExecutor:
         return Made(Result(work.resolved, tree=fileset.digest), evidence, hermetic=source.proven, size=fileset.size)
 
     def _wheels(self, work: Work, op: WheelsOp) -> Made:
+        from lamella.layers.wheels import install_wheels
+
         with self.fetcher.wheels(op, work) as locked, self.store.snapshots.stage() as staged:
             wheels = (*locked, *self._built_wheels(work))
             warnings = install_wheels(wheels, staged.path, venv=op.venv, python=op.python)

@@ -15,20 +15,22 @@ __all__ = ["LayerWriter"]
 
 @dataclass(frozen=True, slots=True)
 class LayerWriter:
-    """Writes layers compressed by ``compressor`` at its default level; ``mtime`` is every member's time."""
+    """Writes layers into a store; ``mtime`` is every member's time."""
 
     store: Store
-    compressor: str = "gzip"
     mtime: int = 0
 
     def write(
-        self, fileset: FileSet, content: Content, links: tuple[tuple[str, ...], ...] = ()
+        self, fileset: FileSet, content: Content, links: tuple[tuple[str, ...], ...] = (), compressor: str = "gzip"
     ) -> tuple[LayerResult, int]:
-        """The layer of a file set, and the bytes of its blob; the blob and its variant are in the store."""
+        """The layer of a file set, and the bytes of its blob; the blob and its variant are in the store.
+
+        It is compressed by ``compressor`` at its default level.
+        """
         with self.store.blobs.writer() as out:
-            with CompressingWriter(out, self.compressor) as compressing:
+            with CompressingWriter(out, compressor) as compressing:
                 layer = write_layer(fileset, content, compressing, mtime=self.mtime, links=links)
             made = compressing.result
             out.commit(made.descriptor.digest, made.descriptor.size)
-        self.store.variants.put(made.diff_id, self.compressor, default_level(self.compressor), made.descriptor)
+        self.store.variants.put(made.diff_id, compressor, default_level(compressor), made.descriptor)
         return layer, made.descriptor.size

@@ -172,7 +172,7 @@ class _Agent:
         rootless = self._hello.rootless
         small: Mapping[str, Callable[[], dict[str, Any]]] = {
             "unpack": lambda: chains.unpack(from_plain(request.job, UnpackJob), rootless=rootless),
-            "export": lambda: chains.export(from_plain(request.job, ExportJob)),
+            "export": lambda: _exported(request),
             "chain": lambda: chains.look(from_plain(request.job, ChainJob), self._sandbox, rootless=rootless),
             "probe": lambda: chains.probe(self._sandbox),
             "remove": lambda: chains.remove(from_plain(request.job, RemoveJob)),
@@ -180,6 +180,12 @@ class _Agent:
         if request.kind not in small:
             raise InternalError(f"the sandbox helper knows no job {request.kind!r}")
         return small[request.kind]()
+
+
+def _exported(request: Request) -> dict[str, Any]:
+    from lamella.engines.local.exports import export
+
+    return to_plain(export(from_plain(request.job, ExportJob)))
 
 
 def _explained(error: OSError) -> LamellaError:

@@ -1,4 +1,4 @@
-"""Jobs on snapshots that run no step: unpack and write layers, look at chains, remove trees."""
+"""Jobs on snapshots that run no step: unpack layers, look at chains, remove trees."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lamella.engines.local.jobs import ChainJob, ExportJob, RemoveJob, UnpackJob
+from lamella.engines.local.jobs import ChainJob, RemoveJob, UnpackJob
 from lamella.engines.local.mounts import view_of
 from lamella.engines.local.packages import package_set
 from lamella.engines.local.sandbox import Sandbox
 from lamella.errors import SandboxError
-from lamella.graph.fileset import parse_fileset
 from lamella.host.rooted import Rooted
 from lamella.process import SYSTEM_PATH
 
-__all__ = ["export", "look", "probe", "remove", "unpack"]
-
-_BUFFER = 1 << 20
+__all__ = ["look", "probe", "remove", "unpack"]
 
 
 def unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
@@ -36,18 +33,6 @@ def unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
     path = Path(job.folder) / "fileset"
     path.write_bytes(done.fileset.to_bytes())
     return {"fileset": str(path), "warnings": list(done.warnings)}
-
-
-def export(job: ExportJob) -> dict[str, Any]:
-    """Writes one element of a chain as an uncompressed layer."""
-    from lamella.layers.content import directory_content
-    from lamella.layers.snapshot import hard_links
-    from lamella.layers.tar import write_layer
-
-    fileset = parse_fileset(Path(job.fileset).read_bytes())
-    with directory_content(job.tree) as content, open(job.output, "wb", buffering=_BUFFER) as out:
-        result = write_layer(fileset, content, out, links=hard_links(job.tree, fileset))
-    return {"diff_id": result.diff_id, "size": result.size, "entries": result.entries}
 
 
 def look(job: ChainJob, sandbox: Sandbox, *, rootless: bool) -> dict[str, Any]:

@@ -6,10 +6,9 @@ holds leases, locks and secrets; the helper only touches the directories that it
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any
 
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "BootstrapJob",
@@ -17,6 +16,7 @@ __all__ = [
     "CommandJob",
     "DirectoryMount",
     "ExportJob",
+    "ExportReply",
     "Hello",
     "InputMount",
     "OutputJob",
@@ -183,11 +183,27 @@ class UnpackJob:
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """One element of a chain, to be written as a tar file. ``fileset`` is a file that holds its file set."""
+    """One element of a chain, to be written as a layer's blob into ``folder``; ``fileset`` is its file set's file."""
 
     tree: str
     fileset: str
-    output: str
+    folder: str
+    compressor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReply:
+    """The blob of a layer: a file, durable, hashed while it was written. ``diff_id``, ``size`` (bytes) and ``entries``
+    are the layer's, the others the blob's.
+    """
+
+    path: str
+    media_type: str
+    digest: str
+    blob_size: int
+    diff_id: str
+    size: int
+    entries: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from lamella.engines.local.helper import Helper
 from lamella.engines.local.jobs import (
     BootstrapJob,
     ChainJob,
-    ExportJob,
+    ExportReply,
     RemoveJob,
     StepReply,
     UnpackJob,
@@ -67,8 +67,10 @@ class Runner(Protocol):
     def unpack_layers(self, layers: tuple[LayerBlob, ...]) -> tuple[BaseLayer, ...]:
         """Unpacks a base image's layers (blobs of the store), lowest first, into snapshots named by diff_id."""
 
-    def export_layer(self, snapshot: str, below: Chain) -> LayerResult:
-        """Writes the uncompressed tar blob of one element of a chain; ``below`` is the chain under it."""
+    def export_layer(self, snapshot: str, below: Chain, compressor: str = "gzip") -> LayerResult:
+        """Writes the layer of one element of a chain in a compressor's form, blob and variant; ``below`` is the chain
+        under it.
+        """
 
     def facts(self, chain: Chain, platform: str, runtime: RuntimeConfig) -> BaseFacts:
         """Base facts of a finished chain."""
@@ -102,6 +104,10 @@ class LocalRunner:
     def probe(self) -> None:
         """See :class:`Runner`."""
         self._call("probe", RemoveJob(()))
+
+    def start(self) -> None:
+        """Starts the helper, which tries what it needs of the kernel; raises SandboxError where that is missing."""
+        self._get_helper()
 
     def run_step(self, spec: StepSpec, on_line: OnLine, cancelled: threading.Event | None = None) -> StepOutcome:
         """See :class:`Runner`."""
@@ -155,20 +161,20 @@ class LocalRunner:
         """See :class:`Runner`."""
         return tuple(self._unpack(layer) for layer in layers)
 
-    def export_layer(self, snapshot: str, below: Chain) -> LayerResult:
+    def export_layer(self, snapshot: str, below: Chain, compressor: str = "gzip") -> LayerResult:
         """See :class:`Runner`."""
+        from lamella.engines.local.exports import export_job, keep_export
+
         found = self._store.snapshots.find(snapshot)
         if found is None:
             raise _missing(snapshot)
         with self._store.snapshots.stage() as staged:
-            tar = staged.folder / "layer.tar"
-            reply = self._call("export", ExportJob(str(found.path), str(found.folder / "manifest"), str(tar)))
-            self._store.blobs.put_file(tar, expected=reply["diff_id"], size=reply["size"])
-        return LayerResult(reply["diff_id"], reply["size"], reply["entries"])
+            made = self._call("export", export_job(found, staged, compressor))
+            return keep_export(self._store, from_plain(made, ExportReply), compressor)
 
     def facts(self, chain: Chain, platform: str, runtime: RuntimeConfig) -> BaseFacts:
         """See :class:`Runner`."""
-        from dataclasses import replace
+        from lamella.values import replace
 
         return replace(parse_facts(self._look(chain, "facts", platform)), runtime=runtime)
 

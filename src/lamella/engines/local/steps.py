@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,14 +33,12 @@ from lamella.graph.op import BootstrapOp, ExecOp, HostOp, ImageOp, InlineOp, Sou
 from lamella.graph.protocols import Clock, Host
 from lamella.graph.record import LayerResult, Result
 from lamella.layers.content import bytes_content
-from lamella.oci import media
 from lamella.oci.config import RuntimeConfig
-from lamella.oci.manifest import Descriptor
 from lamella.planning.walk import inline_fileset
 from lamella.stacks.base import Stack, StepOutputs
 from lamella.stacks.toolchain import BASE_PATH
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["BaseImage", "BaseSource", "StepMaker", "with_own_states"]
 
@@ -227,10 +224,7 @@ class StepMaker:
         if not result.snapshot:
             return ()
         below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
-        layer = self.runner.export_layer(result.snapshot, Chain(below))
-        described = Descriptor(media.LAYER_TAR, layer.diff_id, layer.size)
-        self.store.variants.put(layer.diff_id, "none", 0, described)
-        return (layer,)
+        return (self.runner.export_layer(result.snapshot, Chain(below), work.request.options.compressor),)
 
 
 def with_own_states(op: ExecOp, identity: str) -> ExecOp:
