@@ -101,7 +101,7 @@ def plain(value: Any) -> Any:
         return sorted(plain(item) for item in value)
     if isinstance(value, bytes):
         return {"sha256": hashlib.sha256(value).hexdigest(), "size": len(value)}
-    if hasattr(type(value), "__match_args__") and hasattr(type(value), "__dataclass_params__"):
+    if hasattr(type(value), "__match_args__"):  # a dataclass; a named tuple is a tuple
         fields = {name: plain(getattr(value, name)) for name in type(value).__match_args__}
         kind = getattr(type(value), "kind", None)
         return {"kind": kind, **fields} if isinstance(kind, str) else fields

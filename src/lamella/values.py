@@ -2,8 +2,8 @@
 
 The standard decorator compiles six or seven methods for every class while a module is imported: a third of what a
 command waits for, most of it for classes that the command never makes one of (ADR 17 has the figures). This one makes
-the same classes and has the methods written at the first use: plain constructors here, everything else by the standard
-decorator. Types see the standard one.
+the same classes and has each method written at its first use: here for classes with plain fields, by the standard
+decorator for all others. Types see the standard one.
 """
 
 from __future__ import annotations
@@ -48,15 +48,23 @@ else:
 __all__ = ["dataclass", "field", "replace"]
 
 _DESCRIPTIONS = ("__dataclass_fields__", "__dataclass_params__", "__match_args__")
-_OWN_OPTIONS = frozenset({"eq", "frozen", "repr"})
+_OWN_OPTIONS = frozenset({"eq", "frozen", "order", "repr"})
+_ORDER = {"__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}
 _PLAIN_OPTIONS = frozenset({"compare", "default", "default_factory", "repr"})
 _LOCK = threading.RLock()
 
 
-def _decorated(written: type, *, frozen: bool = False, eq: bool = True, repr: bool = True) -> type:  # noqa: A002
+def _decorated(
+    written: type,
+    *,
+    frozen: bool = False,
+    eq: bool = True,
+    order: bool = False,
+    repr: bool = True,  # noqa: A002
+) -> type:
     """The class that is used. ``written``, as its source has it, is what the standard decorator gets later."""
     cls = _slotted(written)
-    pending = _Pending(written, cls, frozen, eq, repr)
+    pending = _Pending(written, cls, {"frozen": frozen, "eq": eq, "order": order, "repr": repr})
     for name in pending.methods:
         setattr(cls, name, _stub(pending, name))
     if eq and not frozen and "__hash__" not in written.__dict__:
@@ -89,68 +97,107 @@ def _slotted(written: type) -> type:
 class _Pending:
     """The methods of one class, not written yet."""
 
-    __slots__ = ("cls", "done", "eq", "frozen", "methods", "repr", "written")
+    __slots__ = ("cls", "done", "methods", "options", "own", "written")
 
-    def __init__(self, written: type, cls: type, frozen: bool, eq: bool, repr: bool) -> None:  # noqa: A002
-        self.written, self.cls, self.frozen, self.eq, self.repr = written, cls, frozen, eq, repr
-        wanted = {"__init__": True, "__repr__": repr, "__eq__": eq, "__hash__": eq and frozen}
+    def __init__(self, written: type, cls: type, options: dict[str, bool]) -> None:
+        self.written, self.cls, self.options = written, cls, options
+        wanted = {"__init__": True, "__repr__": options["repr"], "__eq__": options["eq"]}
+        wanted |= {"__hash__": options["eq"] and options["frozen"], **dict.fromkeys(_ORDER, options["order"])}
         self.methods = [name for name, want in wanted.items() if want and name not in written.__dict__]
         self.done = False
+        self.own: tuple[dict[str, _Field] | None] | None = None
 
     def write(self, name: str) -> None:
-        """Writes one method; the constructor alone when that can be done here, else all of them."""
-        if name != "__init__" or not self._write_constructor():
+        """Writes one method; those of a rarer class come from the standard decorator, all at once."""
+        given = self.arguments()
+        if given is None:
             self.complete()
+            return
+        method = _WRITERS[name](self.cls, given, hasattr(self.written, "__post_init__"))
+        method.__qualname__ = f"{self.cls.__qualname__}.{name}"
+        method.__module__ = self.cls.__module__
+        type.__setattr__(self.cls, name, method)
 
     def complete(self) -> None:
-        """Has the standard decorator write the methods, and moves them to the class that is used."""
+        """Has the standard decorator describe the class, and write the methods that are not written here."""
         with _LOCK:
             if self.done:
                 return
             import dataclasses
 
-            left = [name for name in self.methods if name != "__init__" or not self._write_constructor()]
+            left = () if self.arguments() is not None else self.methods
             _settle(self.written)
-            made: type = dataclasses.dataclass(frozen=self.frozen, eq=self.eq, repr=self.repr)(self.written)
+            made: type = dataclasses.dataclass(**self.options)(self.written)
             for name in (*left, *_DESCRIPTIONS):
                 setattr(self.cls, name, made.__dict__[name])
             self.done = True
 
-    def arguments(self) -> dict[str, Any] | None:
-        """The constructor's arguments with their defaults; None for a class that has more than fields of its own, each
-        with a plain default or one that a function makes.
+    def arguments(self) -> dict[str, _Field] | None:
+        """The fields of a class that has no others than its own, each with a plain default or one that a function
+        makes; None for the others. The same before and after the standard decorator has seen the class.
         """
-        body = self.written.__dict__
-        given = {name: body.get(name, _REQUIRED) for name in _fields(self.written)}
-        inherits = any(_DESCRIPTIONS[0] in base.__dict__ for base in self.written.__mro__[1:])
-        rare = any(type(value).__module__ == "dataclasses" for value in given.values())
-        return None if inherits or rare else given
+        if self.own is None:
+            body = self.written.__dict__
+            given = {name: body.get(name, _REQUIRED) for name in _fields(self.written)}
+            inherits = any(_DESCRIPTIONS[0] in base.__dict__ for base in self.written.__mro__[1:])
+            rare = any(type(value).__module__ == "dataclasses" for value in given.values())
+            fields = {
+                name: value if isinstance(value, _Field) else _Field({"default": value})
+                for name, value in given.items()
+            }
+            self.own = (None if inherits or rare else fields,)
+        return self.own[0]
 
-    def _write_constructor(self) -> bool:
-        """The constructor of nearly every class; false for one that the standard decorator must write.
 
-        It sets slots by their descriptors, which is also quicker than what a frozen class of the standard does.
-        """
-        given = self.arguments()
-        if given is None:
-            return False
-        known: dict[str, Any] = {"_left_out": _REQUIRED}
-        parameters, lines = ["self"], []
-        for name, value in given.items():
-            known[f"_set_{name}"] = self.cls.__dict__[name].__set__
-            options = value.options if isinstance(value, _Field) else {"default": value}
-            made = known[f"_make_{name}"] = options.get("default_factory")
-            default = known[f"_default_{name}"] = options.get("default", _REQUIRED)
-            parameters.append(name if default is _REQUIRED and made is None else f"{name}=_default_{name}")
-            lines.append(f"_set_{name}(self, {name if made is None else _MAKE.format(name)})")
-        lines += ["self.__post_init__()"] if hasattr(self.written, "__post_init__") else []
-        text = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"])
-        exec(text, known)  # noqa: S102 - names of fields, which Python has read as names already
-        method = known["__init__"]
-        method.__qualname__ = f"{self.cls.__qualname__}.__init__"
-        method.__module__ = self.cls.__module__
-        type.__setattr__(self.cls, "__init__", method)
-        return True
+def _constructor(cls: type, fields: dict[str, _Field], checks: bool) -> Any:
+    """Sets slots by their descriptors, which is quicker than what a frozen class of the standard does."""
+    known: dict[str, Any] = {"_left_out": _REQUIRED}
+    parameters, lines = ["self"], []
+    for name, field in fields.items():
+        known[f"_set_{name}"] = cls.__dict__[name].__set__
+        made = known[f"_make_{name}"] = field.options.get("default_factory")
+        default = known[f"_default_{name}"] = field.options.get("default", _REQUIRED)
+        parameters.append(name if default is _REQUIRED and made is None else f"{name}=_default_{name}")
+        lines.append(f"_set_{name}(self, {name if made is None else _MAKE.format(name)})")
+    lines += ["self.__post_init__()"] if checks else []
+    text = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"])
+    exec(text, known)  # noqa: S102 - names of fields, which Python has read as names already
+    return known["__init__"]
+
+
+def _compared(fields: dict[str, _Field], value: str) -> str:
+    return "".join(f"{value}.{name}," for name, field in fields.items() if field.options.get("compare", True))
+
+
+def _comparison(name: str, sign: str) -> Any:
+    def write(_cls: type, fields: dict[str, _Field], _checks: bool) -> Any:
+        known: dict[str, Any] = {}
+        mine, others = _compared(fields, "self"), _compared(fields, "other")
+        same = "other.__class__ is self.__class__"
+        text = f"def {name}(self, other):\n return ({mine}) {sign} ({others}) if {same} else NotImplemented"
+        exec(text, known)  # noqa: S102 - as above
+        return known[name]
+
+    return write
+
+
+def _hashing(_cls: type, fields: dict[str, _Field], _checks: bool) -> Any:
+    known: dict[str, Any] = {}
+    exec(f"def __hash__(self):\n return hash(({_compared(fields, 'self')}))", known)  # noqa: S102 - as above
+    return known["__hash__"]
+
+
+def _showing(_cls: type, fields: dict[str, _Field], _checks: bool) -> Any:
+    shown = [name for name, field in fields.items() if field.options.get("repr", True)]
+
+    def method(self: Any) -> str:
+        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    return method
+
+
+_WRITERS = {"__init__": _constructor, "__hash__": _hashing, "__repr__": _showing}
+_WRITERS |= {name: _comparison(name, sign) for name, sign in {"__eq__": "==", **_ORDER}.items()}
 
 
 _REQUIRED: Any = object()

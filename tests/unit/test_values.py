@@ -82,9 +82,11 @@ class Same:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
-    """A value with an order, which the standard decorator makes at once."""
+    """A value with an order."""
 
     major: int
+    minor: int = 0
+    word: str = late_field(default="", compare=False)
 
 
 def test_values_are_made_compared_hashed_and_shown_as_the_standard_ones() -> None:
@@ -134,7 +136,15 @@ def test_methods_that_are_written_stay() -> None:
     assert Hidden("x") == Hidden("x")
     first = Same()
     assert (first == Same(), len({first, Same()})) == (False, 2)
+
+
+def test_an_order_is_that_of_the_fields_which_are_compared() -> None:
     assert Version(1) < Version(2)
+    assert Version(1, 2) > Version(1, 1)
+    assert (Version(1) <= Version(1, 0, "x"), Version(1) >= Version(1, 0, "x")) == (True, True)
+    assert sorted([Version(2), Version(1, 5), Version(1)]) == [Version(1), Version(1, 5), Version(2)]
+    with pytest.raises(TypeError, match="not supported between"):
+        _ = Version(1) < 2  # type: ignore[operator]
 
 
 def test_bases_give_their_fields() -> None:

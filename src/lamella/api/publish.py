@@ -314,7 +314,6 @@ class _Work:
         from functools import cache
 
         from lamella.canonical import digest_bytes
-        from lamella.images.attest.provenance import BuildFacts
         from lamella.project.lock import EMPTY_LOCK, render_lock
 
         session = self.session
@@ -325,6 +324,8 @@ class _Work:
             return session.vcs.commit(), session.vcs.is_dirty()
 
         def built_from(image: ImagePlan) -> BuildFacts:
+            from lamella.images.attest.provenance import BuildFacts
+
             commit, dirty = source()
             return BuildFacts(
                 image.image.name,

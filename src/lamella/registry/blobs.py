@@ -11,6 +11,7 @@ from lamella.oci.manifest import Descriptor
 from lamella.registry.documents import Sink, verified
 from lamella.registry.place import Place
 from lamella.registry.upload import OnBytes, Session, Upload, UploadLimits, begun, open_session
+from lamella.transport.client import Response
 from lamella.values import dataclass
 
 __all__ = ["Blobs", "OnTransfer", "Transfer"]
@@ -60,15 +61,24 @@ class Blobs:
         self._place.state.blobs[digest] = there
         return True
 
-    def gives(self, blob: Descriptor) -> bool:
-        """Whether the registry can give a blob's first byte; a no is remembered."""
+    def gives(self, blob: Descriptor, scope: str = "") -> bool:
+        """Whether the registry can give a blob's first byte, of as many as it has; both answers are remembered, the
+        yes until the blob is sent again.
+        """
+        state = self._place.state
+        if blob.digest in state.given:
+            return True
         what = f"checking a blob of {self._place.name}"
-        answer, begins = self._place.exchange.first_byte(self._place.repository, check_digest(blob.digest), what)
+        exchange, repository = self._place.exchange, self._place.repository
+        answer, begins = exchange.first_byte(repository, check_digest(blob.digest), what, scope)
         if answer.status not in (200, 206, 404) and not (answer.status == 416 and not blob.size):
             raise self._place.failure(answer, what)
-        there = answer.status != 404 and (begins or not blob.size)
-        if not there:
-            self._place.state.blobs.pop(blob.digest, None)
+        there = answer.status != 404 and (begins or not blob.size) and _size(answer) in (-1, blob.size)
+        if there:
+            state.blobs[blob.digest] = blob.size
+            state.given.add(blob.digest)
+        else:
+            state.blobs.pop(blob.digest, None)
         return there
 
     def fetch(self, descriptor: Descriptor, sink: Sink) -> None:
@@ -99,9 +109,10 @@ class Blobs:
         """``present``, ``mounted`` or ``sent``."""
         sent = 0
         with self._place.state.only_one(check_digest(blob.digest)):
-            if not again and self.has(blob.digest, blob.size, self._place.repository.push_scope):
+            if not again and self._is_present(blob):
                 action = "present"
             else:
+                self._place.state.given.discard(blob.digest)
                 mounted, session = (False, None) if again else self._mount(blob, mount_from)
                 action = "mounted" if mounted else "sent"
                 if not mounted:
@@ -118,6 +129,14 @@ class Blobs:
         gone = self._place.delete(f"blobs/{check_digest(digest)}", f"blob {short_digest(digest)}")
         self._place.state.blobs.pop(digest, None)
         return gone
+
+    def _is_present(self, blob: Descriptor) -> bool:
+        """Whether a blob need not be sent: asked for its first byte, since HEAD may answer from a cache that outlived
+        the blob (ADR 12), and that question would follow anyway.
+        """
+        if blob.digest in self._place.state.blobs:
+            return self.has(blob.digest, blob.size)
+        return self.gives(blob, self._place.repository.push_scope)
 
     def _mount(self, blob: Descriptor, sources: Sequence[str]) -> tuple[bool, Session | None]:
         """Whether a source had it; else the session that the last refusal began, when there is one.
@@ -151,3 +170,9 @@ class Blobs:
 
     def _moved(self, blob: Descriptor, action: str, count: int) -> None:
         self._on_transfer(Transfer(self._place.name, blob.digest, blob.size, action, count))
+
+
+def _size(answer: Response) -> int:
+    """Bytes of the whole blob by the answer to a request for a part of it (RFC 9110, 14.4), -1 when it does not say."""
+    text = answer.headers.get("content-length" if answer.status == 200 else "content-range", "").rpartition("/")[2]
+    return int(text[:18]) if text.isdecimal() else -1

@@ -73,12 +73,13 @@ class Exchange:
         known, secrets = partial(self.auth.has_credential, repository), self.auth.secrets()
         return failure(answer, what, repository, has_credential=known, secrets=secrets)
 
-    def first_byte(self, repository: Repository, digest: str, what: str) -> tuple[Response, bool]:
+    def first_byte(self, repository: Repository, digest: str, what: str, scope: str = "") -> tuple[Response, bool]:
         """Asks for the first byte of a blob: any answer without its body, and whether a byte came.
 
-        A registry that knows no ranges sends all of it; the rest is not read.
+        A registry that knows no ranges sends all of it; the rest is not read. ``scope`` is the repository's scope for
+        pulling, unless more is wanted of the same token.
         """
-        url, scope = repository.url(f"blobs/{digest}"), repository.pull_scope
+        url, scope = repository.url(f"blobs/{digest}"), scope or repository.pull_scope
         budget, policy, challenged = Budget(self.http, url), self.http.policy, 0
         while True:
             sent = self.headers(repository, scope, url)

@@ -21,10 +21,13 @@ _PAGES = 10_000
 
 @dataclass(slots=True)
 class RepositoryState:
-    """What a run knows of a repository, shared by its users: blobs that are there, whether referrers have an API."""
+    """What a run knows of a repository, shared by its users: blobs that are there, those of which it gave the first
+    byte, whether referrers have an API.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     blobs: dict[str, int] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
     busy: dict[str, threading.Lock] = field(default_factory=dict)
     referrers_api: bool | None = None
 

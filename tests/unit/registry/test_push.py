@@ -26,7 +26,7 @@ def test_a_small_blob_goes_in_one_put(registry: MemoryRegistry, remote: Remote) 
     descriptor, open_ = blob(data)
     assert remote(registry, "a").push_blob(descriptor, open_, on_bytes=moved.append) == "sent"
     assert registry.blobs[descriptor.digest] == data
-    assert methods(registry) == ["HEAD", "POST", "PUT"]
+    assert methods(registry) == ["GET", "POST", "PUT"]
     assert sum(moved) == len(data)
     assert [(log.action, log.bytes) for log in remote.transfers] == [("sent", len(data))]
 
@@ -65,7 +65,18 @@ def test_what_is_there_is_not_opened_and_asked_for_once(registry: MemoryRegistry
     assert [repository.push_blob(descriptor, never) for _ in range(3)] == ["present"] * 3
     assert repository.has_blob(descriptor.digest, descriptor.size)
     assert not repository.has_blob(descriptor.digest, 4)
-    assert methods(registry) == ["HEAD"]
+    assert repository.missing([descriptor]) == ()
+    assert methods(registry) == ["GET"]
+
+
+def test_a_blob_that_is_there_with_another_size_is_sent(registry: MemoryRegistry, remote: Remote) -> None:
+    data = noise(1000)
+    descriptor, open_ = blob(data)
+    registry.blobs[descriptor.digest] = data[:10]
+    repository = remote(registry, "a")
+    assert repository.push_blob(descriptor, open_) == "sent"
+    assert repository.missing([descriptor]) == ()
+    assert registry.blobs[descriptor.digest] == data
 
 
 def test_a_blob_of_another_size_is_not_the_one(registry: MemoryRegistry, remote: Remote) -> None:
