@@ -26,6 +26,8 @@ def install(folder: Path, script: str) -> dict[str, str]:
         ({}, ""),
         ({"COSIGN_PRIVATE_KEY": "-----BEGIN"}, "--key env://COSIGN_PRIVATE_KEY "),
         ({"LAMELLA_COSIGN_KEY": "keys/release.key", "COSIGN_PRIVATE_KEY": "x"}, "--key keys/release.key "),
+        ({"LAMELLA_COSIGN_KEY": "k", "LAMELLA_COSIGN_TLOG": "false"}, "--key k --tlog-upload=false "),
+        ({"LAMELLA_COSIGN_KEY": "k", "LAMELLA_COSIGN_TLOG": "true"}, "--key k "),
     ],
 )
 def test_it_signs_a_digest_with_the_key_that_is_set(tmp_path: Path, extra: dict[str, str], key: str) -> None:
@@ -42,6 +44,15 @@ def test_its_own_words_say_why_it_did_not_sign(tmp_path: Path) -> None:
     with pytest.raises(AuthError, match="no identity token") as caught:
         cosign.sign("registry.example/acme/shop", DIGEST)
     assert "COSIGN_PRIVATE_KEY" in caught.value.hint
+
+
+def test_a_log_that_does_not_answer_can_be_left_out(tmp_path: Path) -> None:
+    words = 'Error: signing digest: Post "https://rekor.example/api/v1/log/entries": no such host'
+    cosign = find_cosign(install(tmp_path, f"echo '{words}' >&2; exit 1"))
+    assert cosign is not None
+    with pytest.raises(AuthError, match="no such host") as caught:
+        cosign.sign("registry.example/acme/shop", DIGEST)
+    assert "LAMELLA_COSIGN_TLOG=false" in caught.value.hint
 
 
 def test_where_it_is_not_installed_there_is_none(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Signatures through cosign(1), where it is installed.
 
 cosign takes its key from ``LAMELLA_COSIGN_KEY`` (a file, a KMS address) or ``COSIGN_PRIVATE_KEY`` (the key itself), or
-signs without a key by the identity that a CI system gives it. What it needs of passwords it reads itself.
+signs without a key by the identity that a CI system gives it. What it needs of passwords it reads itself. Signatures
+are noted in the transparency log that cosign is configured for, the public one by itself; ``LAMELLA_COSIGN_TLOG=false``
+leaves that out, for registries that nobody else shall hear of.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from lamella.values import dataclass
 
 __all__ = ["Cosign", "find_cosign"]
 
-
+_NO = ("0", "false", "no")
+_NO_KEY = "set LAMELLA_COSIGN_KEY or COSIGN_PRIVATE_KEY, or run where cosign finds an identity"
+_NO_LOG = "the transparency log did not answer; with a key of your own LAMELLA_COSIGN_TLOG=false signs without it"
 _PATIENCE = 300.0
 """Seconds for one signature; without a key cosign waits for services of others."""
 
@@ -30,6 +34,8 @@ class Cosign:
     def sign(self, repository: str, digest: str) -> None:
         """Signs what a repository has under a digest; raises AuthError with cosign's last words."""
         argv = [self.program, "sign", "--yes", *self._key()]
+        if self.environ.get("LAMELLA_COSIGN_TLOG", "").lower() in _NO:
+            argv.append("--tlog-upload=false")
         if self.insecure:
             argv.append("--allow-http-registry")
         done = run([*argv, f"{repository}@{digest}"], env=self.environ, check=False, timeout=_PATIENCE, error=AuthError)
@@ -37,7 +43,7 @@ class Cosign:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise AuthError(
                 f"cosign did not sign {repository}@{digest}: {words[-1] if words else f'exit status {done.code}'}",
-                hint="set LAMELLA_COSIGN_KEY or COSIGN_PRIVATE_KEY, or run where cosign finds an identity",
+                hint=_NO_LOG if "/api/v1/log/" in "".join(words[-2:]) else _NO_KEY,
                 details=tuple(words[-6:-1]),
             )
 
