@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from lamella.api.builders import check_builder
-from lamella.api.local import EngineContext, make_parts
+from lamella.api.local import EngineContext, make_fallback, make_parts
 from lamella.engines.base import Engine, SolveOutcome, SolveRequest
 from lamella.engines.local.solver import LocalEngine
 from lamella.errors import ConfigError, RegistryError, SandboxError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lamella.api.options import SessionOptions
     from lamella.engines.buildkit.engine import BuildkitEngine
     from lamella.engines.local.steps import StepMaker
+    from lamella.engines.plain.fallback import FallbackRunner
     from lamella.engines.solving import EngineParts
     from lamella.project.projectfile import ProjectFile
 
@@ -39,10 +40,12 @@ def make_engine(session: ProjectContext) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"there is no engine {name!r}", hint=f"engines are {', '.join(ENGINES)}")
     check_builder(session)
-    parts, steps = make_parts(session)
+    runner = make_fallback(session)
+    parts, steps = make_parts(session, runner)
     if name == "buildkit":
+        runner.allow()
         return _buildkit(session, parts, steps)
-    return LocalEngine(parts) if name == "local" else _AutoEngine(session, parts, steps)
+    return LocalEngine(parts) if name == "local" else _AutoEngine(session, parts, steps, runner)
 
 
 def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker, why: str = "") -> BuildkitEngine:
@@ -83,8 +86,9 @@ class _AutoEngine:
 
     name = "auto"
 
-    def __init__(self, session: ProjectContext, parts: EngineParts, steps: StepMaker) -> None:
+    def __init__(self, session: ProjectContext, parts: EngineParts, steps: StepMaker, runner: FallbackRunner) -> None:
         self._session = session
+        self._runner = runner
         self._parts = parts
         self._steps = steps
         self._local = LocalEngine(parts, steps.runner.probe, "this machine can run the steps")
@@ -96,6 +100,7 @@ class _AutoEngine:
         except SandboxError as error:
             why = error
         reason = f"the embedded engine cannot run the steps: {why.message}"
+        self._runner.allow()
         try:
             return _buildkit(self._session, self._parts, self._steps, reason).solve(request, sink)
         except (SandboxError, RegistryError) as error:

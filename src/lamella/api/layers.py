@@ -133,7 +133,7 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     ``part`` names one of several steps (``app:deps``); the last one is taken otherwise. Raises ConfigError for a
     layer that runs no step.
     """
-    from lamella.api.local import make_parts
+    from lamella.api.local import make_fallback, make_parts
 
     check_layer(session, selection.layer)
     graph = session.lower(selection)
@@ -154,7 +154,7 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     parts = resolver.parts(key, results)
     if parts is None or not isinstance(vertex.op, ExecOp):
         raise IntegrityError(f"an input of {vertex.info.name} is not in the store any more", hint="build again")
-    shared, maker = make_parts(session)
+    shared, maker = make_parts(session, make_fallback(session))
     try:
         work = Work(key, vertex, parts, results, request, resolver, sink.emit)
         if gone := absent_inputs(work, session.store, shared.restorer, shared.unpack):

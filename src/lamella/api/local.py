@@ -13,9 +13,10 @@ from lamella.engines.executor.executor import FileExecutor, with_filesets
 from lamella.engines.executor.fetching import Fetcher
 from lamella.engines.executor.layers import LayerWriter
 from lamella.engines.executor.products import Products
-from lamella.engines.local.runner import LocalRunner
+from lamella.engines.local.runner import Runner
 from lamella.engines.local.steps import StepMaker
 from lamella.engines.local.values import LayerBlob
+from lamella.engines.plain.fallback import FallbackRunner
 from lamella.engines.solving import EngineParts
 from lamella.engines.work import Made, Maker, Work
 from lamella.graph.op import ImageOp
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from lamella.sources.worktree import WorkTree
     from lamella.store.store import Store
 
-__all__ = ["EngineContext", "make_parts", "make_step_maker"]
+__all__ = ["EngineContext", "make_fallback", "make_parts", "make_step_maker"]
 
 
 class EngineContext(Protocol):
@@ -78,17 +79,22 @@ class EngineContext(Protocol):
         """Further build contexts by name."""
 
 
-def make_step_maker(session: EngineContext, runner: LocalRunner) -> StepMaker:
+def make_step_maker(session: EngineContext, runner: Runner) -> StepMaker:
     """The maker of executing vertices and bases."""
     products = Products(session.store, _roots(session))
     bases = BasePuller(session.store, session.root, registry_client(session.options), session.clock)
     return StepMaker(session.store, runner, products, bases, StackTable(), session.clock, session.host)
 
 
-def make_parts(session: EngineContext) -> tuple[EngineParts, StepMaker]:
+def make_fallback(session: EngineContext) -> FallbackRunner:
+    """The step runner of a session. Its helper starts when needed."""
+    sandboxed = make_runner(session.store, session.options)
+    return FallbackRunner(session.store, sandboxed, sandboxed.start)
+
+
+def make_parts(session: EngineContext, runner: FallbackRunner) -> tuple[EngineParts, StepMaker]:
     """What every engine of a session works with, and the maker of executing vertices and bases on this machine."""
     store = session.store
-    runner = make_runner(session.store, session.options)
     store.set_remover(lambda path: runner.remove((path,)))
     steps = make_step_maker(session, runner)
     locator = UvResolver(session.options.environ, offline=session.options.offline)
@@ -99,7 +105,8 @@ def make_parts(session: EngineContext) -> tuple[EngineParts, StepMaker]:
     def unpack(layer: LayerResult) -> str:
         blob = layer_variant(store, layer.diff_id)
         described = LayerBlob(blob.digest, blob.size, blob.media_type, layer.diff_id)
-        return runner.unpack_layers((described,))[0].diff_id
+        made = runner.unpack_layers((described,))[0]
+        return made.diff_id if made.is_tree else ""
 
     files = FileExecutor(store, steps.products, writer, fetcher, unpack)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from lamella.canonical import FrozenMap
 from lamella.engines.base import NO_RESTORER, EngineUse, Restorer, SolveOutcome, SolveRequest, VertexOutcome
@@ -23,7 +22,7 @@ from lamella.graph.record import LayerResult, Record, Result
 from lamella.graph.vertex import Vertex, executes
 from lamella.planning.walk import Resolver
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["EngineParts", "ResultChangedError", "Solving"]
 
@@ -34,7 +33,7 @@ class EngineParts:
 
     ``lookup`` finds records (the store's own when None), ``restorer`` brings bytes that a cache repository has.
     ``maker_of`` chooses by vertex; ``export`` writes a root file system's own layers; ``unpack`` makes a layer of the
-    store a snapshot.
+    store a snapshot and gives its id, empty where no tree can be made and only its files' bytes are kept.
     """
 
     store: Store

@@ -11,7 +11,8 @@ import os
 import secrets
 import stat
 
-from lamella.host.resolve import O_PATH
+from lamella.host.portable import chmod_at
+from lamella.host.resolve import HAS_NAMES, O_PATH
 
 __all__ = ["mount_id", "remove_at"]
 
@@ -85,6 +86,9 @@ def _open_below(directory: int, name: str) -> int:
 
 def _allow_opening(directory: int, name: str) -> None:
     """Give the owner all rights on a subdirectory by a handle that needs none, so that a link is never followed."""
+    if not HAS_NAMES:
+        chmod_at(directory, name, 0o700)
+        return
     named = os.open(name, O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.chmod(f"/proc/self/fd/{named}", 0o700)

@@ -16,10 +16,13 @@ from collections import deque
 from functools import cache
 from typing import Protocol
 
-__all__ = ["O_PATH", "Resolver", "best_resolver", "open_by_syscall", "open_by_walk"]
+__all__ = ["HAS_NAMES", "O_PATH", "Resolver", "best_resolver", "open_by_syscall", "open_by_walk"]
 
-O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
-"""A handle that only names an object; Linux only, elsewhere a plain read handle."""
+HAS_NAMES = hasattr(os, "O_PATH")
+"""Whether a handle can only name an object, as on Linux; elsewhere an object is looked at by its directory."""
+
+O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
+"""A handle that only names an object; elsewhere a plain read handle that waits for nobody."""
 
 LINK_LIMIT = 40
 """Symlinks followed in one resolution, as in path_resolution(7)."""
@@ -84,6 +87,9 @@ def open_by_walk(root: int, path: str, flags: int, mode: int = 0, *, follow: boo
         walk.close()
 
 
+_ENTERED = O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
 class _Walk:
     """State of one walk: handles from the root down to where it stands, and the parts still to go."""
 
@@ -123,18 +129,15 @@ class _Walk:
 
     def _enter(self, name: str) -> None:
         """Step into a directory, or put a symlink's parts in front of what is still to go."""
-        handle = os.open(name, O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stack[-1])
-        self._stack.append(handle)
-        kind = os.fstat(handle).st_mode
-        if stat.S_ISDIR(kind):
+        above = self._stack[-1]
+        if not stat.S_ISLNK(os.lstat(name, dir_fd=above).st_mode):
+            # What became a link since is refused by these flags.
+            self._stack.append(os.open(name, _ENTERED, dir_fd=above))
             return
-        if not stat.S_ISLNK(kind):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self._path)
         self._hops += 1
         if not self._links or self._hops > LINK_LIMIT:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
-        target = os.readlink("", dir_fd=handle)
-        os.close(self._stack.pop())
+        target = os.readlink(name, dir_fd=above)
         if target.startswith("/"):
             self.close()
         if not self._parts:

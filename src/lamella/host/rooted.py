@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from lamella.errors import HostileInputError
-from lamella.host.resolve import O_PATH, Resolver, best_resolver
+from lamella.host.portable import chmod_at, climb
+from lamella.host.resolve import HAS_NAMES, O_PATH, Resolver, best_resolver
 from lamella.values import dataclass
 
 __all__ = ["DEPTH_LIMIT", "Found", "Rooted"]
@@ -101,6 +102,9 @@ class Rooted:
 
     def lstat(self, path: str) -> os.stat_result:
         """Status of ``path`` itself."""
+        if not HAS_NAMES and path.strip("/."):
+            with self.parent(path) as (directory, name):
+                return os.lstat(name, dir_fd=directory)
         with self.handle(path) as handle:
             return os.fstat(handle)
 
@@ -119,14 +123,17 @@ class Rooted:
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, as stored."""
-        with self.handle(path) as handle:
-            return os.readlink("", dir_fd=handle)
+        with self.parent(path) as (directory, name):
+            return os.readlink(name, dir_fd=directory)
 
     def real_path(self, handle: int) -> str:
         """Where an open object lies below the root, as a path without links; empty for the root itself.
 
-        Raises OSError (EXDEV) when it lies outside, as after somebody moved it.
+        Raises OSError (EXDEV) when it lies outside, as after somebody moved it. Only Linux knows it of what is no
+        directory.
         """
+        if not HAS_NAMES:
+            return climb(self.fd, handle)
         top, there = os.readlink(_proc(self.fd)).rstrip("/"), os.readlink(_proc(handle)).rstrip("/")
         if there != top and not there.startswith(f"{top}/"):
             raise OSError(errno.EXDEV, "the directory is not below its root any more", there)
@@ -216,13 +223,20 @@ class Rooted:
     def mknod(self, path: str, mode: int, device: tuple[int, int] = (0, 0)) -> None:
         """A new device node or FIFO; ``mode`` holds type and permission bits."""
         with self.parent(path) as (directory, name):
-            os.mknod(name, mode & ~0o7777 | 0o600, os.makedev(*device), dir_fd=directory)
+            if stat.S_ISFIFO(mode):  # anybody may make one, but not everywhere with mknod(2)
+                os.mkfifo(name, 0o600, dir_fd=directory)
+            else:
+                os.mknod(name, mode & ~0o7777 | 0o600, os.makedev(*device), dir_fd=directory)
         self.chmod(path, stat.S_IMODE(mode))
 
     # -- changing --------------------------------------------------------------------------------------------------
 
     def chmod(self, path: str, mode: int) -> None:
-        """Permission bits of ``path`` itself; a symlink has none to change (EOPNOTSUPP or ENOTSUP)."""
+        """Permission bits of ``path`` itself; a symlink has none to change (EOPNOTSUPP, ENOTSUP or ELOOP)."""
+        if not HAS_NAMES:
+            with self.parent(path) as (directory, name):
+                chmod_at(directory, name, mode)
+            return
         with self.handle(path) as handle:
             os.chmod(_proc(handle), mode)
 

@@ -19,7 +19,7 @@ from lamella.graph.fileset import Entry, EntryType
 from lamella.layers.content import CHUNK
 from lamella.layers.resolution import DIRECTORY_TYPES, resolve
 
-__all__ = ["ContentsTarget", "kept_bytes", "kept_names", "kept_root"]
+__all__ = ["ContentsTarget", "kept_bytes", "kept_root"]
 
 _ROOT = "root"
 _NEW = ".new"
@@ -41,12 +41,6 @@ def kept_root(folder: Path) -> Entry:
     """What the root directory of the layer in ``folder`` is."""
     mode, uid, gid = json.loads((folder / _ROOT).read_bytes())
     return Entry("", EntryType.DIRECTORY, mode, uid, gid)
-
-
-def kept_names(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(digest, place) of all bytes that are kept."""
-    for directory in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield from ((f"sha256:{path.name}", path) for path in sorted(directory.iterdir()))
 
 
 def _place(folder: Path, digest: str) -> Path:

@@ -12,7 +12,7 @@ from lamella.errors import HostileInputError
 from lamella.layers.view import RootView
 from lamella.values import dataclass
 
-__all__ = ["Package", "list_packages"]
+__all__ = ["Package", "RpmPackage", "list_packages", "list_rpm"]
 
 _LIMIT = 256 << 20
 """Bytes of one package database."""
@@ -28,6 +28,17 @@ class Package:
 
     name: str
     version: str
+    arch: str
+
+
+@dataclass(frozen=True, slots=True)
+class RpmPackage:
+    """A header of rpm's database. ``epoch`` is ``0`` where it has none; ``arch`` is empty for public keys."""
+
+    name: str
+    epoch: str
+    version: str
+    release: str
     arch: str
 
 
@@ -88,6 +99,21 @@ _RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022
 
 
 def _rpm(root: RootView) -> list[Package] | None:
+    found = list_rpm(root)
+    if found is None:
+        return None
+    epochs = ("" if one.epoch == "0" else f"{one.epoch}:" for one in found)
+    return [
+        Package(one.name, f"{epoch}{one.version}-{one.release}", one.arch)
+        for epoch, one in zip(epochs, found, strict=True)
+    ]
+
+
+def list_rpm(root: RootView) -> list[RpmPackage] | None:
+    """Packages of rpm in the order of its SQLite database; None where that is not there.
+
+    Raises HostileInputError for a malformed one.
+    """
     data = next((found for path in _RPM_PATHS if (found := _read(root, path)) is not None), None)
     if data is None:
         return None
@@ -97,7 +123,7 @@ def _rpm(root: RootView) -> list[Package] | None:
     try:
         # A copy in memory: the database is untrusted and must not be opened where it could be written.
         database.deserialize(data)
-        rows = database.execute("SELECT blob FROM Packages").fetchall()
+        rows = database.execute("SELECT blob FROM Packages ORDER BY hnum").fetchall()
         return [_rpm_package(bytes(row[0])) for row in rows]
     except (sqlite3.Error, TypeError) as error:
         raise HostileInputError(f"rpm's database cannot be read: {error}") from error
@@ -105,7 +131,7 @@ def _rpm(root: RootView) -> list[Package] | None:
         database.close()
 
 
-def _rpm_package(blob: bytes) -> Package:
+def _rpm_package(blob: bytes) -> RpmPackage:
     """Name and version out of an rpm header (rpm's file format, "Header Structure")."""
     try:
         count, size = struct.unpack_from(">II", blob)
@@ -120,6 +146,10 @@ def _rpm_package(blob: bytes) -> Package:
                 found[name] = store[offset : store.index(b"\0", offset)].decode("utf-8", "replace")
     except (struct.error, ValueError) as error:
         raise HostileInputError(f"rpm's database has a malformed header: {error}") from error
-    epoch = f"{found['epoch']}:" if found.get("epoch", "0") != "0" else ""
-    version = f"{epoch}{found.get('version', '')}-{found.get('release', '')}"
-    return Package(found.get("name", ""), version, found.get("arch", ""))
+    return RpmPackage(
+        found.get("name", ""),
+        found.get("epoch", "0"),
+        found.get("version", ""),
+        found.get("release", ""),
+        found.get("arch", ""),
+    )

@@ -152,6 +152,8 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 def _capability(handle: int) -> FrozenMap[str, str]:
     """The file capability of an open file in its plain form; empty when there is none."""
+    if not hasattr(os, "getxattr"):  # Linux has it, and file capabilities
+        return EMPTY_MAP
     try:
         value = os.getxattr(handle, CAPABILITY)
     except OSError as error:

@@ -182,6 +182,9 @@ class DirectoryTarget:
 
     def _set_attributes(self, handle: int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
+            if not hasattr(os, "setxattr"):
+                self.warnings.append(f"attribute {name} of {entry.path} cannot be stored by this system")
+                continue
             try:
                 os.setxattr(handle, name, bytes.fromhex(value))
             except OSError as error:

@@ -15,6 +15,7 @@ from lamella.store.snapshots import Snapshot
 __all__ = ["compare_snapshot"]
 
 _CHUNK = 1 << 20
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CAPABILITY = "security.capability"
 
 _TYPES = {
@@ -33,8 +34,11 @@ def compare_snapshot(snapshot: Snapshot) -> tuple[FileChange, ...]:
 
     A product (its id is its manifest's digest) was recorded with owners and modes normalised, so of its modes only
     the executable bit counts. Owners count only for root: elsewhere they are seen through an id mapping.
-    Raises IntegrityError when the manifest itself is damaged.
+    Of bytes without a tree the files are compared by their digests. Raises IntegrityError when the manifest itself is
+    damaged.
     """
+    if not snapshot.is_tree:
+        return _compare_contents(snapshot)
     wanted = {entry.path: entry for entry in snapshot.fileset()}
     exact = snapshot.manifest != snapshot.id
     changes = []
@@ -46,6 +50,22 @@ def compare_snapshot(snapshot: Snapshot) -> tuple[FileChange, ...]:
                 changes.append(FileChange(item.path, what))
     changes += [FileChange(path, "removed") for path in wanted]
     return tuple(sorted(changes, key=lambda change: change.path))
+
+
+def _compare_contents(snapshot: Snapshot) -> tuple[FileChange, ...]:
+    """Files of the manifest whose bytes, at ``<two digits>/<sha256>``, are gone or others."""
+    broken: set[str] = set()
+    there: set[str] = set()
+    with Rooted(snapshot.path, links=False) as rooted:
+        for item in rooted.walk():
+            if stat.S_ISREG(item.stat.st_mode) and "/" in item.path:
+                digest = f"sha256:{item.name}"
+                there.add(digest)
+                if _digest(item) != digest:
+                    broken.add(digest)
+    files = [entry for entry in snapshot.fileset() if entry.type is EntryType.FILE]
+    changes = [FileChange(entry.path, "content") for entry in files if entry.digest in broken]
+    return (*changes, *(FileChange(entry.path, "removed") for entry in files if entry.digest not in there))
 
 
 def _addition(item: Found) -> str:
@@ -92,14 +112,11 @@ def _content(item: Found, entry: Entry, exact: bool) -> str:
     if item.stat.st_size != entry.size:
         return "content"
     try:
-        handle = os.open(item.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=item.parent)
+        handle = os.open(item.name, _READ, dir_fd=item.parent)
     except PermissionError:
         return "unreadable"
     try:
-        digest = hashlib.sha256()
-        while part := os.read(handle, _CHUNK):
-            digest.update(part)
-        if f"sha256:{digest.hexdigest()}" != entry.digest:
+        if _digest_of(handle) != entry.digest:
             return "content"
         wanted = entry.xattrs.get(_CAPABILITY, "")
         return "attributes" if exact and os.geteuid() == 0 and _capability(handle) != wanted else ""
@@ -107,7 +124,24 @@ def _content(item: Found, entry: Entry, exact: bool) -> str:
         os.close(handle)
 
 
+def _digest(item: Found) -> str:
+    handle = os.open(item.name, _READ, dir_fd=item.parent)
+    try:
+        return _digest_of(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest_of(handle: int) -> str:
+    digest = hashlib.sha256()
+    while part := os.read(handle, _CHUNK):
+        digest.update(part)
+    return f"sha256:{digest.hexdigest()}"
+
+
 def _capability(handle: int) -> str:
+    if not hasattr(os, "getxattr"):  # Linux has it, and file capabilities
+        return ""
     try:
         return os.getxattr(handle, _CAPABILITY).hex()
     except OSError as error:

@@ -1,8 +1,11 @@
 """Snapshots: trees on disk that were committed whole (RELIABILITY S2).
 
 ``snapshots/<id>/fs`` is the tree, ``manifest`` the stored form of its FileSet, ``meta`` the digest and sizes of
-that. One without ``meta`` does not exist. Files below ``fs`` may belong to subordinate ids, so this module never
-goes into it; whoever deletes does (``Context.remover``).
+that. One without ``meta`` does not exist. Where no namespaces are to be had, a layer is kept without a tree, as the
+bytes of its files (``layers.contents``): its id is :func:`contents_id`, so that nobody takes it for a tree.
+
+Files below ``fs`` may belong to subordinate ids, so this module never goes into it; whoever deletes does
+(``Context.remover``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lamella.canonical import canonical_json, digest_bytes
+from lamella.canonical import canonical_json, digest_bytes, digest_value
 from lamella.commit import commit_directory, disk_errors
 from lamella.errors import IntegrityError, InternalError
 from lamella.host.locks import lock_directory
@@ -25,15 +28,23 @@ from lamella.values import dataclass
 if TYPE_CHECKING:
     from lamella.graph.fileset import FileSet
 
-__all__ = ["SNAPSHOT_FORMAT", "Snapshot", "Snapshots", "StagedSnapshot"]
+__all__ = ["SNAPSHOT_FORMAT", "Snapshot", "Snapshots", "StagedSnapshot", "contents_id"]
 
 SNAPSHOT_FORMAT = 1
 """Major version of ``meta``; another one is a miss."""
 
 
+def contents_id(diff_id: str) -> str:
+    """The id of the snapshot that has the bytes of a layer's files and no tree."""
+    return digest_value({"contents": diff_id})
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A committed snapshot. ``size`` is the bytes of its regular files, ``manifest`` the digest of its file set."""
+    """A committed snapshot. ``size`` is the bytes of its regular files, ``manifest`` the digest of its file set.
+
+    ``is_tree`` is false for the bytes of a layer's files alone.
+    """
 
     id: str
     folder: Path
@@ -41,10 +52,11 @@ class Snapshot:
     manifest_size: int
     size: int
     entries: int
+    is_tree: bool = True
 
     @property
     def path(self) -> Path:
-        """The tree. Nobody may write there."""
+        """The tree, or the bytes by digest. Nobody may write there."""
         return self.folder / "fs"
 
     def fileset(self) -> FileSet:
@@ -86,13 +98,14 @@ class StagedSnapshot:
         """The directory around ``path``, for what must lie in the same file system (an overlay's work directory)."""
         return self._folder
 
-    def commit(self, identity: str, fileset: FileSet) -> Snapshot:
+    def commit(self, identity: str, fileset: FileSet, *, is_tree: bool = True) -> Snapshot:
         """Makes the tree durable as snapshot ``identity``; when that exists already, this tree is dropped.
 
         All processes that wrote into it must be gone and nothing may be mounted in it. ``fileset`` is what it holds.
+        ``is_tree`` false says that only the bytes of its files are there, and ``identity`` is a :func:`contents_id`.
         """
         manifest = fileset.to_bytes()
-        meta = {
+        meta: dict[str, Any] = {
             "format": SNAPSHOT_FORMAT,
             "id": identity,
             "manifest": digest_bytes(manifest),
@@ -100,6 +113,8 @@ class StagedSnapshot:
             "size": fileset.size,
             "entries": len(fileset),
         }
+        if not is_tree:
+            meta["tree"] = False
         target = self._context.layout.snapshot(identity)
         self._context.leases.add(("snapshot", identity))
         self._drop_extras()
@@ -207,5 +222,11 @@ def _from_meta(identity: str, folder: Path, meta: Any) -> Snapshot:
     if meta["format"] != SNAPSHOT_FORMAT or meta["id"] != identity or not is_digest(meta["manifest"]):
         raise ValueError("not the description of this snapshot")
     return Snapshot(
-        identity, folder, meta["manifest"], int(meta["manifest_size"]), int(meta["size"]), int(meta["entries"])
+        identity,
+        folder,
+        meta["manifest"],
+        int(meta["manifest_size"]),
+        int(meta["size"]),
+        int(meta["entries"]),
+        bool(meta.get("tree", True)),
     )

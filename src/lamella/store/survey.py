@@ -16,6 +16,7 @@ from lamella.store.context import Context
 from lamella.store.images import Images
 from lamella.store.parts import Parts
 from lamella.store.record_format import StoredRecord
+from lamella.store.snapshots import contents_id
 from lamella.values import dataclass
 
 __all__ = ["Item", "MutableItem", "Object", "RecordItem", "Surveyor", "image_objects", "named_by", "tree_size"]
@@ -149,6 +150,7 @@ class Surveyor:
         kept.update(("blob", digest) for digest in (record.log, *record.filesets.values()) if digest)
         for layer in record.result.layers:
             kept |= {("blob", layer.diff_id), ("snapshot", layer.diff_id)}
+            kept.add(("snapshot", contents_id(layer.diff_id)))
             kept.update(("blob", variant.descriptor.digest) for variant in self._variants.named(layer.diff_id))
         return frozenset(kept)
 

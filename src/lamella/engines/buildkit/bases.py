@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from lamella.canonical import digest_value
 from lamella.engines.buildkit.context import Context
 from lamella.engines.buildkit.phase import BaseRef
 from lamella.engines.buildkit.trees import merged
 from lamella.engines.inputs import chain_snapshots
+from lamella.engines.plain.chain import MergedChain, find_element
 from lamella.engines.solving import Solving
 from lamella.engines.work import Work
 from lamella.errors import IntegrityError, SandboxError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.graph.op import HostOp, ImageOp, ScratchOp
 from lamella.graph.record import LayerResult
-from lamella.layers.content import directory_content
 from lamella.layers.tar import write_layer
 from lamella.oci.digest import short_digest
 from lamella.oci.reference import parse_reference
+from lamella.registry.layout import LOCAL_SCHEMES
 from lamella.store.snapshots import Snapshot
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import replace
 
 __all__ = ["Bases", "below_tree"]
 
-_LOCAL = ("oci-layout:", "oci-archive:")
+_LOCAL = tuple(f"{scheme}:" for scheme in LOCAL_SCHEMES)
 
 
 class Bases:
@@ -95,7 +95,7 @@ class Bases:
         place = _place(name)
         path = self._context.reserve(place, name)
         if path is not None:
-            tree = _Flat(self._snapshots(chain))
+            tree = MergedChain(self._snapshots(chain))
             with path.open("wb") as out:
                 write_layer(tree.fileset, tree.content, out)
             self._context.settle(place, name)
@@ -135,31 +135,7 @@ class Bases:
             result = results[key]
             known = result.snapshot and self._store.snapshots.find(result.snapshot) is not None
             ids += (result.snapshot,) if known else (layer.diff_id for layer in result.layers)
-        return tuple(_snapshot(self._store, identity) for identity in ids)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    snapshot: Snapshot
-    digest: str
-
-
-class _Flat:
-    """A chain's merged file set, and the bytes of its files from the snapshots that hold them."""
-
-    def __init__(self, snapshots: tuple[Snapshot, ...]) -> None:
-        filesets = [snapshot.fileset() for snapshot in snapshots]
-        self.fileset = FileSet.of(merged(filesets).values())
-        self._holders: dict[str, _Source] = {}
-        for snapshot, fileset in zip(snapshots, filesets, strict=True):
-            for entry in fileset:
-                if entry.type is EntryType.FILE:
-                    self._holders[entry.path] = _Source(snapshot, entry.digest)
-
-    def content(self, entry: Entry) -> tuple[bytes, ...]:
-        """The bytes of one file."""
-        with directory_content(self._holders[entry.path].snapshot.path) as read:
-            return tuple(read(entry))
+        return tuple(find_element(self._store, identity) for identity in ids)
 
 
 def _place(digest: str) -> str:
@@ -169,17 +145,7 @@ def _place(digest: str) -> str:
     return f"bases/lamella-{short_digest(digest)}/base.tar"
 
 
-def _snapshot(store: Store, identity: str) -> Snapshot:
-    found = store.snapshots.find(identity)
-    if found is None:
-        raise IntegrityError(
-            f"snapshot {short_digest(identity)} is not in the store any more",
-            hint="run: lamella cache repair, then build again",
-        )
-    return found
-
-
 def below_tree(work: Work, store: Store) -> dict[str, Entry]:
     """The merged tree of the chain that a step stands on."""
     ids = chain_snapshots(work, work.vertex.inputs[0].vertex, store)
-    return merged(_snapshot(store, identity).fileset() for identity in ids)
+    return merged(find_element(store, identity).fileset() for identity in ids)

@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +17,7 @@ from lamella.canonical import FrozenMap, canonical_json
 from lamella.engines.buildkit.trees import Tree, check_tree, difference, without_stubs
 from lamella.engines.executor.layers import LayerWriter
 from lamella.engines.local.copying import settle_times
-from lamella.engines.local.packages import PACKAGES_FORMAT, apk_packages, dpkg_packages
+from lamella.engines.local.packages import PACKAGES_FORMAT, apk_packages, dpkg_packages, rpm_packages
 from lamella.errors import HostileInputError, IntegrityError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.graph.record import LayerResult
@@ -29,7 +28,7 @@ from lamella.layers.reader import LayerReader, Member, MemberKind
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.unpack import unpack_layer
 from lamella.store.store import Store
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["ImportedLayer", "ImportedProduct", "import_product", "import_rootfs", "read_packages"]
 
@@ -261,6 +260,5 @@ def _of_database(path: str, text: str) -> dict[str, str]:
     if name == "apk-installed":
         return {f"apk:{package}": version for package, version in apk_packages(text).items()}
     if name == "rpm":
-        rows = [line.split() for line in text.splitlines()]
-        return {f"rpm:{row[0]}:{row[2]}": row[1] for row in rows if len(row) == 3}
+        return {f"rpm:{package}": version for package, version in rpm_packages(text).items()}
     return {}

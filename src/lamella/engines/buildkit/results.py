@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from lamella.engines.buildkit.bases import below_tree
@@ -20,7 +19,7 @@ from lamella.graph.mount import BindMount
 from lamella.graph.op import ExecOp
 from lamella.graph.patterns import compile_patterns
 from lamella.graph.record import Result
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
 __all__ = ["Export", "Results"]
 
@@ -70,8 +69,9 @@ class Results:
     def _rootfs(self, work: Work, op: ExecOp, export: Export) -> Made:
         target, archive = export.files["rootfs"]
         found = import_rootfs(self._store, archive, below_tree(work, self._store), target.stubs)
+        tree = self._solving.parts.unpack(found.layer)
         outcome = StepOutcome(
-            snapshot=self._solving.parts.unpack(found.layer),
+            snapshot=found.layer.diff_id,
             fileset=found.fileset,
             packages=read_packages(export.files["packages"][1]),
             log=export.log,
@@ -79,7 +79,7 @@ class Results:
             warnings=found.warnings,
         )
         made = self._steps.made(work, op, outcome)
-        return replace(made, result=replace(made.result, layers=(found.layer,)))
+        return replace(made, result=replace(made.result, snapshot=tree, layers=(found.layer,)))
 
     def _identity(self, work: Work, export: Export) -> Made:
         """A root file system that steps stand on and no image has: its package set says which one it is."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.graph.fileset import FileSet
 from lamella.graph.op import BootstrapOp, ExecOp
 from lamella.graph.protocols import HostTools
-from lamella.values import dataclass
+from lamella.values import dataclass, field
 
 __all__ = [
     "BaseLayer",
@@ -142,7 +141,8 @@ class LayerBlob:
 
 @dataclass(frozen=True, slots=True)
 class BaseLayer:
-    """An unpacked layer: its snapshot has the id ``diff_id``."""
+    """An unpacked layer: its snapshot has the id ``diff_id``, or without a tree that of its contents."""
 
     diff_id: str
     fileset: FileSet
+    is_tree: bool = True
