@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lamella.api.standing import Standing
     from lamella.build.channels import Agenda
     from lamella.build.publish import Composer, MadeCells
+    from lamella.engines.base import Engine
     from lamella.graph.events import EventSink
     from lamella.images.attest.provenance import BuildFacts
     from lamella.images.publish import Publication, PublishOutcome, Sign
@@ -243,18 +244,25 @@ class _Work:
         from lamella.images.publish import Publication
 
         publication = Publication(self.agenda.tags, self.repository)
-        publication.look()
+        publication.look_ahead()
         session, cells = self.session, self.agenda.selected
+
+        def engine() -> Engine:
+            publication.look()  # a registry that refuses us is known before a step runs
+            return session.engine()
+
         if self.options.dry_run:
+            publication.look()
             return self._preview(publication, planned_cells(session.parts, cells, self.options.build))
         made = build_cells(
             session.parts,
             cells,
             self.options.build,
             store=session.store,
-            engine=session.engine,
+            engine=engine,
             sink=self.sink,
         )
+        publication.look()
         self.holds_until = made.holds_until
         releases = self._composer().releases(made, self.agenda.cells)
         by_cell = {plan.where: plan for plan in self.agenda.cells}

@@ -7,6 +7,7 @@ is released, and a tag over several platforms moves only when all of them are th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -130,9 +131,31 @@ class Publication:
         self._before: dict[str, Descriptor | None] = {}
         self._tags: dict[str, tuple[str, ...]] = {}
         self._failed: dict[CellPlan, LamellaError] = {}
+        self._asking: threading.Thread | None = None
+        self._trouble: BaseException | None = None
+
+    def look_ahead(self) -> None:
+        """Begins to ask what every tag names now, meanwhile the caller goes on; :meth:`look` has the answers."""
+
+        def ask() -> None:
+            try:
+                self._ask()
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                self._trouble = error
+
+        self._asking = threading.Thread(target=ask, daemon=True, name="lamella-look-ahead")
+        self._asking.start()
 
     def look(self) -> None:
-        """Asks what every tag names now, one request each. Raises AuthError and RegistryError."""
+        """What every tag names now: one request each, or their answers. Raises AuthError, RegistryError."""
+        if self._asking is None:
+            self._ask()
+            return
+        self._asking.join()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _ask(self) -> None:
         with ThreadPoolExecutor(_SIDE_BY_SIDE * 2) as pool:
             found = pool.map(lambda plan: self._repositories[plan.repository].head(plan.tag), self.plans)
             self._before = {str(plan): descriptor for plan, descriptor in zip(self.plans, found, strict=True)}
