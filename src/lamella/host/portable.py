@@ -18,9 +18,9 @@ def chmod_at(directory: int, name: str, mode: int) -> None:
 
     fchmodat(2) does that on macOS and the BSDs. Elsewhere the object is opened, which takes the right to read it.
     """
+    if stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), name)
     if os.chmod in os.supports_follow_symlinks and os.chmod in os.supports_dir_fd:
-        if stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode):
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), name)
         os.chmod(name, mode, dir_fd=directory, follow_symlinks=False)
         return
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)

@@ -102,7 +102,7 @@ class Rooted:
 
     def lstat(self, path: str) -> os.stat_result:
         """Status of ``path`` itself."""
-        if not HAS_NAMES and path.strip("/."):
+        if not HAS_NAMES and _ends_in_name(path):
             with self.parent(path) as (directory, name):
                 return os.lstat(name, dir_fd=directory)
         with self.handle(path) as handle:
@@ -123,8 +123,11 @@ class Rooted:
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, as stored."""
-        with self.parent(path) as (directory, name):
-            return os.readlink(name, dir_fd=directory)
+        if not HAS_NAMES and _ends_in_name(path):
+            with self.parent(path) as (directory, name):
+                return os.readlink(name, dir_fd=directory)
+        with self.handle(path) as handle:
+            return os.readlink("", dir_fd=handle)
 
     def real_path(self, handle: int) -> str:
         """Where an open object lies below the root, as a path without links; empty for the root itself.
@@ -232,8 +235,8 @@ class Rooted:
     # -- changing --------------------------------------------------------------------------------------------------
 
     def chmod(self, path: str, mode: int) -> None:
-        """Permission bits of ``path`` itself; a symlink has none to change (EOPNOTSUPP, ENOTSUP or ELOOP)."""
-        if not HAS_NAMES:
+        """Permission bits of ``path`` itself; a symlink has none to change (EOPNOTSUPP or ENOTSUP)."""
+        if not HAS_NAMES and _ends_in_name(path):
             with self.parent(path) as (directory, name):
                 chmod_at(directory, name, mode)
             return
@@ -325,6 +328,11 @@ def split_name(path: str) -> tuple[str, str]:
     if name in ("", ".", ".."):
         raise HostileInputError(f"path {path[:80]!r} ends in no name")
     return directory, name
+
+
+def _ends_in_name(path: str) -> bool:
+    """Whether the last part names an object in its directory; else it is a directory however it is reached."""
+    return path.rpartition("/")[2] not in ("", ".", "..")
 
 
 def _names(directory: int) -> Iterator[str]:

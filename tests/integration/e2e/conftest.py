@@ -35,11 +35,15 @@ class Cli:
     store: Path
     env: dict[str, str] = field(default_factory=dict)
 
+    def argv(self, *arguments: str) -> list[str]:
+        """The program of one command."""
+        return [sys.executable, "-m", "lamella.cli", *arguments]
+
     def run(self, folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """One command to its end."""
         env = {**os.environ, "LAMELLA_STORE": str(self.store), **self.env}
         done = subprocess.run(
-            [sys.executable, "-m", "lamella.cli", *arguments],
+            self.argv(*arguments),
             cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
         if check and done.returncode != 0:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,9 @@ from lamella.host.locks import hold
 from tests.integration.components.presence import missing, require_program, require_root
 from tests.integration.components.tools import Skopeo, Umoci
 from tests.integration.e2e.conftest import Cli
+
+HERE = {"PYTHONPATH": str(Path(__file__).parents[3])}
+"""Lets a process import the tests from any folder."""
 
 _NONE_LEFT = "echo 0 > /proc/sys/user/max_user_namespaces && "
 _NO_RIGHTS = 'exec setpriv --no-new-privs --inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"'
@@ -32,22 +33,21 @@ def confined(argv: Sequence[str]) -> list[str]:
     return ["unshare", *inside, "--", "sh", "-c", _NONE_LEFT + _NO_RIGHTS, "sh", *argv]
 
 
-@dataclass
 class ConfinedCli(Cli):
     """The command line where no namespace is to be had."""
 
-    def run(self, folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """One command to its end."""
-        env = {**os.environ, "LAMELLA_STORE": str(self.store), **self.env}
-        done = subprocess.run(
-            confined([sys.executable, "-m", "lamella.cli", *arguments]),
-            cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-        if check and done.returncode != 0:
-            pytest.fail(
-                f"lamella {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-6000:]}", pytrace=False
-            )
-        return done
+    def argv(self, *arguments: str) -> list[str]:
+        """One command."""
+        return confined(super().argv(*arguments))
+
+
+class ElsewhereCli(Cli):
+    """The command line on a machine that looks like macOS to Python. ``env`` has :data:`HERE`."""
+
+    def argv(self, *arguments: str) -> list[str]:
+        """One command."""
+        start = f"import sys\nsys.argv = {['lamella', *arguments]!r}\nfrom lamella.cli.main import main\nmain()"
+        return [sys.executable, "-m", "tests.unit.house.elsewhere", start]
 
 
 @pytest.fixture

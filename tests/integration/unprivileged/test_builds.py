@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.e2e.conftest import Cli, write_tree
 from tests.integration.e2e.engines import engine_environment
-from tests.integration.unprivileged.conftest import ConfinedCli
+from tests.integration.unprivileged.conftest import HERE, ConfinedCli, ElsewhereCli
 
 TOML = """
 [project]
@@ -95,9 +95,9 @@ def test_a_confined_build_makes_what_root_makes(
     assert results(local) == results(mine)
     assert confined.built(project) == set()
     published = json.loads(confined.run(project, "publish", "--format", "json").stdout)
-    assert not published["unchanged"]
     again = json.loads(root.run(project, "publish", "--format", "json").stdout)
-    assert again["unchanged"], "what root would publish is there"
+    assert [image["digest"] for image in published["images"]] == [image["digest"] for image in again["images"]]
+    assert "sent" in {blob["action"] for blob in published["transfer"]["blobs"]}
 
 
 def test_a_sandbox_goes_on_with_the_store_of_a_confined_build(
@@ -117,6 +117,21 @@ def test_a_sandbox_goes_on_with_the_store_of_a_confined_build(
     assert results(confined.build(project, "--rebuild")) == results(changed), "and back again"
     verified = local.run(project, "cache", "verify", "--deep", check=False)
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_machine_without_linux_calls_builds_the_same(
+    project: Path, docker28: object, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The client as on macOS, as far as that can be had here: ``sys.platform`` and no call that only Linux has."""
+    builder = engine_environment("docker28", request.getfixturevalue, tmp_path / "client")
+    away = ElsewhereCli(tmp_path / "elsewhere-store", {**builder, **HERE, "LAMELLA_ENGINE": "auto"})
+    away.run(project, "lock")
+    mine = away.build(project, "--platform", "linux/amd64")
+    theirs = Cli(tmp_path / "local-store", {"LAMELLA_ENGINE": "local"}).build(project)
+    assert results(mine) == results(theirs)
+    assert away.built(project, "--platform", "linux/amd64") == set()
+    away.run(project, "publish", "--platform", "linux/amd64")
+    away.run(project, "cache", "verify", "--deep")
 
 
 def test_auto_falls_back_and_files_alone_need_no_builder(

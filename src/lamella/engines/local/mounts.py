@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 
 from lamella.engines.local import kernel
 from lamella.errors import HostileInputError, InternalError, SandboxError
+from lamella.host.resolve import O_PATH
 from lamella.host.rooted import Rooted
 from lamella.values import dataclass, replace
 
@@ -42,7 +43,7 @@ __all__ = [
     "view_of",
 ]
 
-_O_PATH = os.O_PATH | os.O_CLOEXEC
+_O_PATH = O_PATH | os.O_CLOEXEC
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _BUSY_TRIES = 100
 RESERVED = ("/proc", "/dev", "/sys")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lamella.canonical import FrozenMap
 from lamella.engines.local.channel import from_plain
-from lamella.engines.local.helper import Helper
 from lamella.engines.local.jobs import (
     BootstrapJob,
     ChainJob,
@@ -44,6 +44,9 @@ from lamella.oci.digest import short_digest
 from lamella.process import interrupts_left_to_programs, paste
 from lamella.store.snapshots import StagedSnapshot
 from lamella.store.store import Store
+
+if TYPE_CHECKING:
+    from lamella.engines.local.helper import Helper
 
 __all__ = ["LocalRunner", "Runner"]
 
@@ -197,7 +200,7 @@ class LocalRunner:
             staged = stack.enter_context(self._store.snapshots.stage())
             job, _ = step_job(shell_spec(spec), self._context(staged), stack, terminal=True)
             stack.enter_context(interrupts_left_to_programs())
-            helper = Helper(self._settings.env, staged.folder, terminal=True)
+            helper = self._new_helper(staged, terminal=True)
             stack.callback(helper.close)
             return int(helper.call("shell", job)["code"])
 
@@ -211,7 +214,7 @@ class LocalRunner:
             self._call("remove", job)
             return
         with self._store.snapshots.stage() as trial:
-            helper = Helper(self._settings.env, trial.folder)
+            helper = self._new_helper(trial)
         try:
             helper.call("remove", job)
         finally:
@@ -234,8 +237,19 @@ class LocalRunner:
                 self._helper = None
             if self._helper is None:
                 with self._store.snapshots.stage() as trial:  # staged, so that nobody sweeps it away meanwhile
-                    self._helper = Helper(self._settings.env, trial.folder)
+                    self._helper = self._new_helper(trial)
             return self._helper
+
+    def _new_helper(self, trial: StagedSnapshot, *, terminal: bool = False) -> Helper:
+        """A helper that has tried the kernel in a staged folder. Linux's own calls are imported now and not before."""
+        if sys.platform != "linux":
+            raise SandboxError(
+                "steps run in namespaces of the Linux kernel, which this system has not",
+                hint="let a builder run them: --engine buildkit",
+            )
+        from lamella.engines.local.helper import Helper
+
+        return Helper(self._settings.env, trial.folder, terminal=terminal)
 
     def _call(
         self, kind: str, job: object, on_line: OnLine = lambda *_: None, cancelled: threading.Event | None = None
