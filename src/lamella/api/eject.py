@@ -7,23 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lamella.api.session import Session
-from lamella.build.parts import Parts, expand_cells, lower
+from lamella.build.parts import Parts, expand_cells, lower, selected_cells
 from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.commit import replace_file
-from lamella.eject.files import EjectedFile, Surroundings, ejected_files
+from lamella.eject.files import EjectedFile, Surroundings, ejected_files, fleet_file
 from lamella.eject.probes import same_probes
 from lamella.eject.recipe import Given, Recipe, Target, make_recipe
 from lamella.eject.yaml_text import CWD_MARK, UID_MARK
 from lamella.errors import ConfigError
 from lamella.graph.facts import BaseFacts
+from lamella.oci.platform import parse_platform
 from lamella.planning.lowering import BuildGraph
 from lamella.project.expand import complete_args
 from lamella.project.spec import RunOptions
 from lamella.project.template import Scope
 from lamella.values import dataclass, replace
 
-__all__ = ["Ejected", "differing_files", "eject_parts", "eject_project", "write_files"]
+__all__ = ["Ejected", "differing_files", "eject_fleet", "eject_parts", "eject_project", "write_files"]
 
 FindFacts = Callable[[str], BaseFacts | None]
 
@@ -55,6 +56,15 @@ def eject_project(
         session.parts, kind, selection, place, find_facts=found, monolithic=monolithic, graph=graph
     )
     return Ejected(files, recipe.probes, recipe.guessed)
+
+
+def eject_fleet(session: Session, selection: Selection) -> Ejected:
+    """The script that makes a builder of Kubernetes pods for the platforms of a selection, of all cells when it names
+    none. Raises ConfigError for a selection of nothing.
+    """
+    wanted = Selection(all=True) if selection == Selection() else selection
+    names = dict.fromkeys(item.cell.platform for item in selected_cells(session.parts, wanted))
+    return Ejected((fleet_file(session.project.name, [parse_platform(name) for name in names]),))
 
 
 def eject_parts(

@@ -141,6 +141,23 @@ def script(**options: Any) -> int:
     return _eject("script", **options)
 
 
+@command.command("builder", short_help="A script that makes a Kubernetes builder for the project's platforms.")
+@project_options
+@_output_options
+def builder(**options: Any) -> int:
+    """A POSIX shell script (builder.sh) that makes a builder of pods in Kubernetes.
+
+    It has one deployment for each platform of the selection (without one: of all cells), whose pods run on nodes of
+    that architecture, so that nothing is emulated. Each setting is an option of buildx's kubernetes driver.
+
+    \b
+    lamella eject builder
+    NAMESPACE=builders REPLICAS=2 ./builder.sh --driver-opt requests.cpu=4
+    lamella build --builder NAME
+    """
+    return _eject("builder", **options)
+
+
 def _eject(
     kind: str,
     *,
@@ -158,14 +175,17 @@ def _eject(
     output_format: str,
     monolithic: bool = False,
 ) -> int:
-    from lamella.api.eject import eject_project, write_files
+    from lamella.api.eject import eject_fleet, eject_project, write_files
 
     if output == "-" and (force or check):
         raise ConfigError("--output - writes no file", hint="leave --force and --check out")
     session = project_session(file, build_args, contexts)
     selection: Selection = selection_from(images, profile, only, platforms, every)
     folder = Path(output).absolute() if output not in ("", "-") else session.root
-    ejected = eject_project(session, kind, selection, folder, monolithic=monolithic)
+    if kind == "builder":
+        ejected = eject_fleet(session, selection)
+    else:
+        ejected = eject_project(session, kind, selection, folder, monolithic=monolithic)
     for name in ejected.guessed:
         warn(
             f"image {name}: its base was never built here, so the program of its health check is taken from what the "

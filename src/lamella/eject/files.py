@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lamella.canonical import FrozenMap
 from lamella.eject.around import makefile_text, script_text
 from lamella.eject.bake import bake_text
 from lamella.eject.compose import ComposeGiven, compose_text
 from lamella.eject.dockerfile import dockerfile_text
+from lamella.eject.fleet import fleet_text
 from lamella.eject.recipe import Recipe, Target
+from lamella.oci.platform import Platform
 from lamella.project.projectfile import ProjectFile
 from lamella.project.spec import RunOptions
 from lamella.project.template import Scope
 from lamella.values import dataclass
 
-__all__ = ["KINDS", "EjectedFile", "Surroundings", "ejected_files"]
+__all__ = ["KINDS", "EjectedFile", "Surroundings", "ejected_files", "fleet_file"]
 
 KINDS = ("dockerfile", "bake", "compose", "makefile", "script")
+"""Those over a Dockerfile; ``fleet`` stands alone."""
 _DOCKERFILE = "Dockerfile"
 _BAKE = "docker-bake.hcl"
 _SCRIPT = "build.sh"
+_FLEET = "builder.sh"
 _COMPOSE = {"dev": "compose.yaml", "prod": "compose.prod.yaml"}
 """A bare ``docker compose up`` takes the one for development."""
 
@@ -76,6 +80,11 @@ def ejected_files(kind: str, recipe: Recipe, around: Surroundings, *, single: bo
     for file in below:
         files.setdefault(file.name, file)
     return tuple(files.values())
+
+
+def fleet_file(project: str, platforms: Sequence[Platform]) -> EjectedFile:
+    """The script that makes a builder of pods for these platforms."""
+    return EjectedFile(_FLEET, fleet_text(project, platforms, file=_FLEET), main=True, executable=True)
 
 
 def _dockerfile(recipe: Recipe, around: Surroundings) -> EjectedFile:

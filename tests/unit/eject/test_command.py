@@ -58,6 +58,7 @@ def names(folder: Path) -> set[str]:
         ("bake", {"docker-bake.hcl", "Dockerfile", "Dockerfile.dockerignore"}),
         ("compose", {"compose.yaml", "compose.prod.yaml", "Dockerfile", "Dockerfile.dockerignore"}),
         ("script", {"build.sh", "Dockerfile", "Dockerfile.dockerignore"}),
+        ("builder", {"builder.sh"}),
         (
             "makefile",
             {
