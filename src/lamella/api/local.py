@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +11,7 @@ from lamella.api.network import make_fetch, registry_client
 from lamella.api.sandbox import make_runner
 from lamella.engines.base import NO_RESTORER
 from lamella.engines.executor.executor import FileExecutor, with_filesets
-from lamella.engines.executor.fetching import Fetcher
+from lamella.engines.executor.fetching import Fetcher, Locator
 from lamella.engines.executor.layers import LayerWriter
 from lamella.engines.executor.products import Products
 from lamella.engines.local.runner import Runner
@@ -23,7 +24,6 @@ from lamella.graph.op import ImageOp
 from lamella.graph.record import LayerResult
 from lamella.graph.vertex import Vertex, executes
 from lamella.images.variants import layer_variant
-from lamella.sources.wheels import UvResolver
 from lamella.stacks.table import StackTable
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def make_parts(session: EngineContext, runner: FallbackRunner) -> tuple[EnginePa
     store = session.store
     store.set_remover(lambda path: runner.remove((path,)))
     steps = make_step_maker(session, runner)
-    locator = UvResolver(session.options.environ, offline=session.options.offline)
-    fetcher = Fetcher(store, make_fetch(store, session.options), locator, session.clock)
+    fetcher = Fetcher(store, make_fetch(store, session.options), partial(_locator, session), session.clock)
     epoch = session.options.environ.get("SOURCE_DATE_EPOCH") or ""
     writer = LayerWriter(store, mtime=int(epoch) if epoch.isdigit() else 0)
 
@@ -128,6 +127,13 @@ def make_parts(session: EngineContext, runner: FallbackRunner) -> tuple[EnginePa
         restorer=session.cache or NO_RESTORER,
     )
     return parts, steps
+
+
+def _locator(session: EngineContext) -> Locator:
+    """Where wheels without an address are; imported when there are such."""
+    from lamella.sources.wheels import UvResolver
+
+    return UvResolver(session.options.environ, offline=session.options.offline)
 
 
 def _roots(session: EngineContext) -> dict[str, Path]:

@@ -47,6 +47,13 @@ class DockerApi:
         """Closes the connection."""
         self._connection.close()
 
+    def is_answering(self) -> bool:
+        """Whether the daemon answers at all."""
+        try:
+            return self._ask("GET", "/_ping")[0] == 200
+        except RegistryError:
+            return False
+
     def is_containerd(self) -> bool:
         """Whether images live in containerd's store, and not in a graph driver."""
         status = self._get("/info").get("DriverStatus") or []

@@ -61,7 +61,7 @@ class Fetcher:
 
     store: Store
     downloader: Downloader
-    locator: Locator
+    locator: Callable[[], Locator]
     clock: Clock
 
     def fetch(self, op: FetchOp, target: Path, work: Work) -> Fetched:
@@ -126,7 +126,7 @@ class Fetcher:
                 hint="run once without --offline",
             )
         unknown = tuple(wheel for wheel in wheels if not wheel.url)
-        urls = self.locator.locate(unknown, python) if unknown else {}
+        urls = self.locator().locate(unknown, python) if unknown else {}
         progress = self._progress(work, f"{len(wheels)} wheels", sum(wheel.size for wheel in wheels))
         with ThreadPoolExecutor(_PARALLEL) as pool:
             jobs = [
