@@ -225,6 +225,9 @@ class Rooted:
 
     def mknod(self, path: str, mode: int, device: tuple[int, int] = (0, 0)) -> None:
         """A new device node or FIFO; ``mode`` holds type and permission bits."""
+        make = os.mkfifo if stat.S_ISFIFO(mode) else os.mknod
+        if make not in os.supports_dir_fd:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
         with self.parent(path) as (directory, name):
             if stat.S_ISFIFO(mode):  # anybody may make one, but not everywhere with mknod(2)
                 os.mkfifo(name, 0o600, dir_fd=directory)

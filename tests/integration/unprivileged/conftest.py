@@ -15,7 +15,9 @@ import pytest
 from lamella.host.locks import hold
 from tests.integration.components.presence import missing, require_program, require_root
 from tests.integration.components.tools import Skopeo, Umoci
-from tests.integration.e2e.conftest import Cli
+from tests.integration.e2e.conftest import Cli, shared_store
+
+__all__ = ["shared_store"]
 
 HERE = {"PYTHONPATH": str(Path(__file__).parents[3])}
 """Lets a process import the tests from any folder."""

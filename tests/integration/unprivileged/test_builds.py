@@ -178,6 +178,28 @@ def test_a_bootstrapped_base_is_refused_with_the_ways_out(
     assert (code, 'from = "debian:bookworm"' in said, "cache repository" in said) == (8, True, True), said
 
 
+def test_a_bootstrapped_base_of_a_cache_repository_is_built_on(
+    shared_store: Path, confined_cli: ConfinedCli, oci_registry: str, docker28: object, tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    """Its record is enough for files; for a step its layer is brought here and sent to the builder."""
+    text = TOML.replace("BASE", "").replace("REPOSITORY", f"{oci_registry}/bootstrapped/{tmp_path.name}")
+    text = text.replace('from = ""', 'bootstrap = "debian/bookworm"')
+    step = "set -eu\nmkdir /var/lib/app\ncat setup/word /etc/debian_version > /var/lib/app/all\nrm -r /usr/share/doc\n"
+    files: dict[str, str | bytes] = {"lamella.toml": text, "setup/run": step, "setup/word": "x\n", "conf/a": "1\n"}
+    folder = write_tree(tmp_path / "project", files)
+    local = Cli(shared_store, {"LAMELLA_ENGINE": "local"})
+    local.build(folder, "--push-records")
+    confined = replace(confined_cli, env=engine_environment("docker28", request.getfixturevalue, tmp_path / "client"))
+    assert confined.built(folder) == set()
+    write_tree(folder, {"setup/word": "y\n"})
+    report = confined.build(folder)
+    assert {row["name"] for row in report["vertices"] if row["outcome"] == "built"} == {"setup"}
+    assert results(report) == results(local.build(folder))
+    other = replace(confined, store=tmp_path / "pulled-store")
+    other.run(folder, "pull", "base")
+
+
 @pytest.mark.parametrize("command", [("shell", "setup"), ("run", "web")])
 def test_what_needs_a_sandbox_says_so(
     command: tuple[str, ...], confined_cli: ConfinedCli, project: Path, tmp_path: Path, docker28: object,
@@ -210,6 +232,7 @@ def test_other_commands_need_no_sandbox(
         ("retain", "--tags", "*", "--keep", "1"),
         ("rebase",),
         ("eject", "dockerfile"),
+        ("run", "--engine", "docker", "web"),
         ("cache", "status"),
         ("cache", "gc"),
         ("cache", "verify", "--deep"),
