@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lamella.api.standing import Standing
     from lamella.build.channels import Agenda
     from lamella.build.publish import Composer, MadeCells
-    from lamella.engines.base import Engine
+    from lamella.engines.base import Engine, EngineUse
     from lamella.graph.events import EventSink
     from lamella.images.attest.provenance import BuildFacts
     from lamella.images.publish import Publication, PublishOutcome, Sign
@@ -56,7 +56,7 @@ class PublishOptions:
 @dataclass(frozen=True, slots=True)
 class PublishReport:
     """What happened. ``release`` is the release record, ``written`` the files that hold it, ``cells`` are its
-    subject.
+    subject; ``engine`` is what ran steps, None when none ran.
     """
 
     outcome: PublishOutcome
@@ -66,6 +66,7 @@ class PublishReport:
     written: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
     cells: tuple[ImageCell, ...] = ()
+    engine: EngineUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def publish(session: Session, selection: Selection, options: PublishOptions, sin
     written = () if options.dry_run else work.write(release, outcome)
     if not options.dry_run and not work.agenda.promote and outcome.is_complete:
         _keep(session, selection, options, outcome, release, rows, work.holds_until)
-    return PublishReport(outcome, release, rows, seconds, written, tuple(work.notes), work.agenda.selected)
+    notes = tuple(work.notes)
+    return PublishReport(outcome, release, rows, seconds, written, notes, work.agenda.selected, work.engine)
 
 
 def find_published(session: Session, selection: Selection, options: PublishOptions) -> Standstill | None:
@@ -228,6 +230,7 @@ class _Work:
         self.client: RegistryClient = registry_client(session.options)
         self.notes: list[str] = [f"{cell} has no tag and is not published" for cell in self.agenda.untagged]
         self.holds_until = 0
+        self.engine: EngineUse | None = None
         self._repositories: dict[str, RemoteRepository] = {}
 
     def repository(self, name: str) -> RemoteRepository:
@@ -263,7 +266,7 @@ class _Work:
             sink=self.sink,
         )
         publication.look()
-        self.holds_until = made.holds_until
+        self.holds_until, self.engine = made.holds_until, made.engine
         releases = self._composer().releases(made, self.agenda.cells)
         by_cell = {plan.where: plan for plan in self.agenda.cells}
         failed = {by_cell[cell]: error for cell, error in made.failed.items()}

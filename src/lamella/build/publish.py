@@ -15,7 +15,7 @@ from lamella.build.options import BuildOptions, VertexRow
 from lamella.build.parts import Parts, lower, plan
 from lamella.build.selection import Selection
 from lamella.canonical import EMPTY_MAP, FrozenMap
-from lamella.engines.base import Engine
+from lamella.engines.base import Engine, EngineUse
 from lamella.errors import InternalError, LamellaError, ResourceError, StoreBusyError
 from lamella.graph.definition import Definition
 from lamella.graph.events import Event, EventSink, VertexFinished
@@ -53,6 +53,7 @@ class MadeCells:
     failed: Mapping[ImageCell, LamellaError] = field(default_factory=dict)
     pending: tuple[ImageCell, ...] = ()
     holds_until: int = 0
+    engine: EngineUse | None = None
 
     @property
     def images(self) -> tuple[tuple[ImageCell, ImagePlan], ...]:
@@ -109,7 +110,7 @@ def build_cells(
             remaining = tuple(cell for cell in remaining if cell not in hit)
             continue
         rows += report.vertices
-        return MadeCells(graph, results, tuple(rows), failed, holds_until=report.holds_until)
+        return MadeCells(graph, results, tuple(rows), failed, holds_until=report.holds_until, engine=report.engine)
     return MadeCells(BuildGraph(Definition(EMPTY_MAP), (), ()), {}, (), failed)
 
 

@@ -166,7 +166,11 @@ def _echo_json(data: dict[str, Any]) -> None:
 def _show(report: PublishReport, output_format: str, *, dry_run: bool, quiet: bool) -> None:
     """Data on standard output: the tags that name something, or the whole record; talk beside it."""
     if output_format == "json":
-        _echo_json({**report.release, "unchanged": False, "dry_run": dry_run, "seconds": round(report.seconds, 3)})
+        from lamella.cli.report import engine_json
+
+        seconds = round(report.seconds, 3)
+        done = {"unchanged": False, "dry_run": dry_run, "seconds": seconds, "engine": engine_json(report.engine)}
+        _echo_json({**report.release, **done})
     else:
         for tag in report.outcome.tags:
             if tag.state in ("moved", "unchanged"):
@@ -186,7 +190,8 @@ def _show(report: PublishReport, output_format: str, *, dry_run: bool, quiet: bo
     freight = report.outcome.freight
     counts = ", ".join(f"{count} {what}" for what, count in freight.blobs.items())
     verb = "would be " if dry_run else ""
-    say(f"blobs: {counts}; {format_size(freight.sent_bytes)} {verb}sent in {format_seconds(report.seconds)}")
+    engine = f" (engine: {report.engine.short})" if report.engine else ""
+    say(f"blobs: {counts}; {format_size(freight.sent_bytes)} {verb}sent in {format_seconds(report.seconds)}{engine}")
 
 
 _WORDS = {"moved": "green", "unchanged": "dim", "held": "yellow", "waiting": "yellow", "failed": "red"}

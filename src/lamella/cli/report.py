@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lamella.engines.base import EngineUse
     from lamella.graph.explain import Change
 
-__all__ = ["build_summary", "change_json", "change_lines", "file_lines", "report_json", "table"]
+__all__ = ["build_summary", "change_json", "change_lines", "engine_json", "file_lines", "report_json", "table"]
 
 _SHOWN_FILES = 10
 _SHOWN_TEXT = 100
@@ -55,7 +55,7 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
     return {
         "format": 1,
         "seconds": round(report.seconds, 3),
-        "engine": _engine_json(report.engine),
+        "engine": engine_json(report.engine),
         "counts": {name: report.count(name) for name in ("reused", "restored", "built")},
         "images": [
             {
@@ -89,7 +89,7 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
     }
 
 
-def _engine_json(engine: EngineUse | None) -> dict[str, str] | None:
+def engine_json(engine: EngineUse | None) -> dict[str, str] | None:
     """What ran steps; null when none ran."""
     if engine is None:
         return None
