@@ -14,6 +14,7 @@ __all__ = [
     "emulator",
     "has_file_system",
     "machine",
+    "made_in_this_boot",
     "memory_bytes",
     "os_release",
     "parse_os_release",
@@ -120,6 +121,16 @@ def memory_bytes() -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+def made_in_this_boot(path: str | os.PathLike[str], *, stat: Path = Path("/proc/stat")) -> int:
+    """When a file's status last changed, in nanoseconds since 1970; 0 when that was before this boot or nobody knows.
+
+    What was checked in this boot need not be checked again (RELIABILITY S5): proc(5), ``btime`` of ``/proc/stat``.
+    """
+    booted = next((line for line in _text(stat).splitlines() if line.startswith("btime ")), "")
+    changed = os.stat(path).st_ctime_ns
+    return changed if booted and changed > int(booted.split()[1]) * 10**9 else 0
 
 
 def has_file_system(name: str) -> bool:

@@ -58,13 +58,15 @@ class LayerForms:
         return self._homes.get(digest, ())
 
     def open(self, blob: Descriptor) -> BinaryIO:
-        """See ``images.push.BlobSource``: the store's file, fetched into it from where it is known to be."""
+        """See ``images.push.BlobSource``: the store's file, fetched into it from where it is known to be. It is checked
+        while it is sent: a last piece that would complete something else does not go out.
+        """
         with self._lock:
             mine = self._fetching.setdefault(blob.digest, threading.Lock())
         with mine:
             if not self._store.blobs.has(blob.digest, blob.size):
                 self._fetch(blob)
-        return self._store.blobs.open(blob.digest)
+        return self._store.blobs.open_checking(blob.digest)
 
     def _fetch(self, blob: Descriptor) -> None:
         """From the first place that gives it, those of records before those of bases; raises the last one's error."""

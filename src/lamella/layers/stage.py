@@ -31,7 +31,8 @@ class Stage:
         self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._dropped = False
+        self.dropped = False
+        """Whether it was told to end early."""
 
     def put(self, piece: bytes) -> None:
         """The next piece; waits while too many others wait."""
@@ -53,7 +54,7 @@ class Stage:
 
     def drop(self) -> None:
         """Forgets what waits, and ends when the piece that is being worked on is done."""
-        self._dropped = True
+        self.dropped = True
         self._end()
 
     def _end(self) -> None:
@@ -64,7 +65,7 @@ class Stage:
 
     def _run(self) -> None:
         while (piece := self._queue.get()) is not None:
-            if self._error is None and not self._dropped:
+            if self._error is None and not self.dropped:
                 try:
                     self._work(piece)
                 except BaseException as error:  # noqa: BLE001 - raised in the caller's thread

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from lamella.errors import ConfigError, HostileInputError, IntegrityError, InternalError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.graph.record import LayerResult
-from lamella.layers.content import Content
+from lamella.layers.content import Content, KnownChunks
 from lamella.layers.digest import StreamDigest
 
 if TYPE_CHECKING:
@@ -162,14 +162,16 @@ class _Archive:
     def file(self, entry: Entry, content: Content) -> None:
         """A regular file with its bytes, which must be as long and as hashed as the entry says."""
         self.header(entry.path, b"0", entry, size=entry.size)
-        checked, size = hashlib.sha256(), 0
-        for chunk in content(entry):
+        chunks, size = content(entry), 0
+        checked = None if isinstance(chunks, KnownChunks) else hashlib.sha256()
+        for chunk in chunks:
             size += len(chunk)
             if size > entry.size:
                 break
-            checked.update(chunk)
+            if checked is not None:
+                checked.update(chunk)
             self._add(chunk)
-        if size != entry.size or f"sha256:{checked.hexdigest()}" != entry.digest:
+        if size != entry.size or (checked is not None and f"sha256:{checked.hexdigest()}" != entry.digest):
             raise IntegrityError(
                 f"file {entry.path!r} is not what was hashed before: it changed while the layer was written",
                 hint="nothing may write there during a build; run it again",

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -114,13 +114,30 @@ class Blobs:
             mark = _fingerprint(os.fstat(file.fileno()))
             if not self._memo.known(digest, mark):
                 self._verify(file, digest)
-                if self._context.clock.now() - mark[4] // 10**9 >= _SETTLED:
-                    self._memo.add(digest, mark)
+                self._remember(digest, mark)
                 file.seek(0)
         except BaseException:
             file.close()
             raise
         return file
+
+    def open_checking(self, digest: str) -> BufferedReader:
+        """As :meth:`open`, but the bytes are checked while they are read from start to end, for who reads all of them.
+
+        The last read raises IntegrityError when they are not what their name says; then the blob is in quarantine.
+        """
+        file = self._open(digest)
+        mark = _fingerprint(os.fstat(file.fileno()))
+        if self._memo.known(digest, mark):
+            return file
+
+        def judge(found: str) -> None:
+            if found != digest:
+                raise self._corrupt(digest, checking)
+            self._remember(digest, mark)
+
+        checking = _CheckingReader(file, digest.partition(":")[0], mark[2], judge)
+        return checking
 
     def read(self, digest: str) -> bytes:
         """All bytes of a small blob, checked as they are read. Raises as :meth:`open` does."""
@@ -251,6 +268,10 @@ class Blobs:
             raise self._not_regular(path)
         return os.fdopen(fd, "rb")
 
+    def _remember(self, digest: str, mark: Fingerprint) -> None:
+        if self._context.clock.now() - mark[4] // 10**9 >= _SETTLED:
+            self._memo.add(digest, mark)
+
     def _verify(self, file: BufferedReader, digest: str) -> None:
         algorithm, _, text = digest.partition(":")
         if hashlib.file_digest(file, algorithm).hexdigest() != text:
@@ -297,6 +318,35 @@ class Blobs:
         except IntegrityError:
             if os.path.lexists(path):
                 self._context.quarantine(path, "blob")
+
+
+class _CheckingReader(BufferedReader):
+    """A file of ``size`` bytes that is hashed on its way; ``judge`` is handed the digest with the last of them.
+
+    Who goes back to read a part again gets it without hashing it twice.
+    """
+
+    def __init__(self, file: BufferedReader, algorithm: str, size: int, judge: Callable[[str], None]) -> None:
+        super().__init__(file.detach())
+        self._algorithm = algorithm
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        self._size = size
+        self._judge = judge
+        self._at = self._hashed = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        start, self._at = self._at, self._at + len(data)
+        if start <= self._hashed < self._at:
+            self._hash.update(memoryview(data)[self._hashed - start :])
+            self._hashed = self._at
+            if self._hashed >= self._size:
+                self._judge(f"{self._algorithm}:{self._hash.hexdigest()}")
+        return data
+
+    def seek(self, target: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = super().seek(target, whence)
+        return self._at
 
 
 def _fingerprint(found: os.stat_result) -> Fingerprint:

@@ -9,6 +9,7 @@ import pytest
 from lamella.host.probes import (
     IdRange,
     cpu_count,
+    made_in_this_boot,
     memory_bytes,
     os_release,
     parse_os_release,
@@ -48,3 +49,13 @@ def test_the_largest_range_of_a_user_by_name_or_number(tmp_path: Path) -> None:
 def test_this_machine_has_processors_and_memory() -> None:
     assert cpu_count() >= 1
     assert memory_bytes() > 1 << 20
+
+
+def test_a_file_is_of_this_boot_when_it_changed_after_its_beginning(tmp_path: Path) -> None:
+    made, stat = tmp_path / "made", tmp_path / "stat"
+    made.write_bytes(b"")
+    changed = made.stat().st_ctime_ns
+    for btime, expected in ((changed // 10**9 - 1, changed), (changed // 10**9 + 1, 0)):
+        stat.write_text(f"cpu  1 2 3\nbtime {btime}\nprocesses 7\n", encoding="ascii")
+        assert made_in_this_boot(made, stat=stat) == expected
+    assert made_in_this_boot(made, stat=tmp_path / "missing") == 0

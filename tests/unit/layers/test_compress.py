@@ -6,13 +6,16 @@ import gzip
 import hashlib
 import io
 import random
+import threading
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 import zstandard
+from isal import isal_zlib
 
-from lamella.errors import ConfigError, InternalError
-from lamella.graph.fileset import FileSet
+from lamella.errors import ConfigError, IntegrityError, InternalError
+from lamella.graph.fileset import Entry, FileSet
 from lamella.layers.compress import CompressingWriter, compress_layer
 from lamella.layers.content import bytes_content
 from lamella.layers.tar import write_layer
@@ -117,3 +120,80 @@ def test_a_layer_written_into_a_compressor_has_one_diff_id(compressor: str) -> N
         assert write_layer(fileset, content, writer) == expected
     assert (writer.result.diff_id, writer.result.size) == (expected.diff_id, expected.size)
     assert decode(compressor, packed.getvalue()) == plain.getvalue()
+
+
+class Full(io.BytesIO):
+    """A disk that is full after some writes."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.left = writes
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("no space left")
+        return super().write(data)
+
+
+def pipeline_threads() -> list[str]:
+    names = ("layer-", "digest")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
+
+
+def in_one_thread(data: bytes) -> dict[str, bytes]:
+    """The blobs as one thread makes them, block after block."""
+    gzip_, zstd = isal_zlib.compressobj(1, wbits=31), zstandard.ZstdCompressor(3, threads=1, write_content_size=False)
+    blocks = [gzip_.compress(data[start : start + 65_536]) for start in range(0, len(data), 65_536)]
+    frame = zstd.compressobj()
+    return {"none": data, "gzip": b"".join(blocks) + gzip_.flush(), "zstd": frame.compress(data) + frame.flush()}
+
+
+def test_the_pipeline_makes_the_bytes_that_one_thread_makes() -> None:
+    files = {f"f{number:02}": RANDOM.randbytes(RANDOM.randint(0, 300_000)) for number in range(60)}
+    fileset, content = FileSet.of([file(path, data) for path, data in files.items()]), bytes_content(files)
+    plain = io.BytesIO()
+    expected = write_layer(fileset, content, plain)
+    for compressor, blob in in_one_thread(plain.getvalue()).items():
+        out = io.BytesIO()
+        with CompressingWriter(out, compressor) as writer:
+            assert write_layer(fileset, content, writer) == expected
+        assert out.getvalue() == blob
+        assert writer.result.descriptor.digest == f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    assert pipeline_threads() == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 1 << 20])
+def test_small_and_empty_streams_are_whole(size: int) -> None:
+    for compressor in ("none", "gzip", "zstd"):
+        made = compress_layer(io.BytesIO(DATA[:size]), out := io.BytesIO(), compressor)
+        assert decode(compressor, out.getvalue()) == DATA[:size]
+        assert (made.size, made.descriptor.size) == (size, len(out.getvalue()))
+
+
+@pytest.mark.parametrize("compressor", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("writes", [0, 1, 3])
+def test_an_error_of_the_last_stage_ends_all_of_them(compressor: str, writes: int) -> None:
+    fileset = FileSet.of([file(f"f{number:02}", DATA) for number in range(30)])
+    writer = CompressingWriter(Full(writes), compressor)
+    with pytest.raises(OSError, match="no space left"), writer:
+        write_layer(fileset, lambda entry: (DATA,), writer)
+    with pytest.raises(InternalError):
+        _ = writer.result
+    assert pipeline_threads() == []
+
+
+@pytest.mark.parametrize("compressor", ["none", "gzip", "zstd"])
+def test_a_file_that_changed_ends_all_stages(compressor: str) -> None:
+    fileset = FileSet.of([file(f"f{number:02}", DATA) for number in range(30)])
+
+    def content(entry: Entry) -> Iterator[bytes]:
+        yield DATA if entry.path < "f20" else bytes(len(DATA))
+
+    writer = CompressingWriter(io.BytesIO(), compressor)
+    with pytest.raises(IntegrityError, match="changed while"), writer:
+        write_layer(fileset, content, writer)
+    assert pipeline_threads() == []
+    with pytest.raises(IntegrityError, match="changed while"):
+        write_layer(fileset, content, io.BytesIO())
+    assert pipeline_threads() == []

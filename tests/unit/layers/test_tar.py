@@ -12,7 +12,7 @@ import pytest
 
 from lamella.errors import ConfigError, HostileInputError, IntegrityError, InternalError
 from lamella.graph.fileset import EMPTY_FILESET, Entry, EntryType, FileSet
-from lamella.layers.content import bytes_content, directory_content, open_content
+from lamella.layers.content import KnownChunks, bytes_content, directory_content, open_content
 from lamella.layers.snapshot import scan_tree
 from lamella.layers.tar import write_layer
 from tests.unit.layers.trees import directory, file, layer_bytes, make_tree, stdlib_members, symlink
@@ -231,3 +231,24 @@ def test_files_from_an_opener_are_closed(tmp_path: Path) -> None:
     out = io.BytesIO()
     content = open_content(lambda path: (tmp_path / path).open("rb"))
     assert write_layer(FileSet.of([file("f", b"data")]), content, out).entries == 1
+
+
+def test_what_was_hashed_before_its_last_change_is_hashed_again_and_nothing_else(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"large": b"y" * 2_000_000, "small": b"first"})
+    found = scan_tree(tmp_path)
+    (tmp_path / "small").write_bytes(b"other")
+    changed = (tmp_path / "small").stat().st_ctime_ns
+    with directory_content(tmp_path, hashed_at=changed) as content, pytest.raises(IntegrityError, match="small"):
+        write_layer(found, content, io.BytesIO())
+    with directory_content(tmp_path, hashed_at=changed + 1) as content:
+        assert isinstance(content(found.entries[0]), KnownChunks)
+        assert write_layer(found, content, io.BytesIO()).entries == 2
+
+
+def test_the_size_of_a_file_that_was_hashed_before_is_looked_at(tmp_path: Path) -> None:
+    make_tree(tmp_path, {"f": b"first"})
+    found = scan_tree(tmp_path)
+    (tmp_path / "f").write_bytes(b"longer than that")
+    hashed_at = (tmp_path / "f").stat().st_ctime_ns + 1
+    with directory_content(tmp_path, hashed_at=hashed_at) as content, pytest.raises(IntegrityError, match="changed"):
+        write_layer(found, content, io.BytesIO())

@@ -177,3 +177,75 @@ def test_a_store_that_can_only_be_read_refuses_to_write(store: Store) -> None:
     store._context.read_only = True
     with pytest.raises(ConfigError, match="can only be read"):
         store.blobs.put_bytes(DATA)
+
+
+def read_all(store: Store, digest: str, piece: int = 1000) -> bytes:
+    with store.blobs.open_checking(digest) as file:
+        return b"".join(iter(lambda: file.read(piece), b""))
+
+
+def test_a_blob_can_be_checked_while_it_is_read(store: Store) -> None:
+    digest = store.blobs.put_bytes(DATA)
+    assert read_all(store, digest) == DATA
+    overwrite(store, digest, DATA[:-1] + b"X")
+    with store.blobs.open_checking(digest) as file:
+        assert file.read(len(DATA) - 1) == DATA[:-1]
+        with pytest.raises(IntegrityError, match="does not hold the bytes"):
+            file.read(1)
+    assert not store.blobs.has(digest)
+    assert len(quarantined(store)) == 1
+
+
+def test_who_reads_a_part_again_gets_the_same_verdict(store: Store) -> None:
+    for data, wrong in ((DATA, False), (DATA + b"tail", True)):
+        digest = store.blobs.put_bytes(data)
+        if wrong:
+            overwrite(store, digest, data[:-1] + b"X")
+        with store.blobs.open_checking(digest) as file:
+            assert file.read(6000) == data[:6000]
+            assert file.seek(2000) == 2000
+            assert file.read(5000) == data[2000:7000]
+            if wrong:
+                with pytest.raises(IntegrityError):
+                    file.read()
+            else:
+                assert file.read() == data[7000:]
+
+
+def test_a_blob_found_right_while_it_was_read_is_not_hashed_again(tmp_path: Path) -> None:
+    clock = FixedClock(4_000_000_000)  # long after every file's last change
+    with open_store(tmp_path / "store", clock) as store:
+        digest = store.blobs.put_bytes(DATA)
+        read_all(store, digest)
+        with store.blobs.open_checking(digest) as file:
+            assert type(file) is io.BufferedReader
+
+
+def test_a_staged_file_is_adopted_as_it_is(store: Store, tmp_path: Path) -> None:
+    staged = store.layout.staging / "layer"
+    staged.write_bytes(DATA)
+    store.blobs.adopt(staged, digest_bytes(DATA), len(DATA))
+    store.blobs.adopt(staged, digest_bytes(DATA), len(DATA))
+    assert store.blobs.read(digest_bytes(DATA)) == DATA
+    assert store.blobs.path(digest_bytes(DATA)).samefile(staged)
+
+
+def test_what_is_adopted_displaces_a_corrupt_blob(store: Store) -> None:
+    digest = store.blobs.put_bytes(DATA)
+    overwrite(store, digest, b"rotten")
+    staged = store.layout.staging / "layer"
+    staged.write_bytes(DATA)
+    store.blobs.adopt(staged, digest, len(DATA))
+    assert store.blobs.read(digest) == DATA
+    assert len(quarantined(store)) == 1
+
+
+def test_only_a_regular_file_of_the_promised_size_is_adopted(store: Store) -> None:
+    staged = store.layout.staging / "layer"
+    staged.write_bytes(DATA[1:])
+    link = store.layout.staging / "link"
+    link.symlink_to(staged)
+    for path in (staged, link):
+        with pytest.raises(IntegrityError, match="is not the file"):
+            store.blobs.adopt(path, digest_bytes(DATA), len(DATA))
+    assert list(store.blobs.all()) == []

@@ -113,7 +113,9 @@ def _settle_modes(root: Path, fileset: FileSet) -> None:
                 rooted.chmod(entry.path, entry.mode)
 
 
-def import_rootfs(store: Store, archive: Path, below: Tree, stubs: Iterable[str]) -> ImportedLayer:
+def import_rootfs(
+    store: Store, archive: Path, below: Tree, stubs: Iterable[str], compressor: str = "gzip"
+) -> ImportedLayer:
     """Writes the layer that turns the chain ``below`` into the exported tree; see ``trees.without_stubs``.
 
     Raises HostileInputError for an archive that is no tree, IntegrityError when it changes while it is read.
@@ -129,7 +131,7 @@ def import_rootfs(store: Store, archive: Path, below: Tree, stubs: Iterable[str]
         fileset = difference(below, tree)
         with archive.open("rb") as stream:
             reading.keep(fileset, stream)
-        result, size = LayerWriter(store).write(fileset, _spooled(spool), reading.links(fileset))
+        result, size = LayerWriter(store).write(fileset, _spooled(spool), reading.links(fileset), compressor)
     return ImportedLayer(fileset, result, size, tuple(reading.warnings))
 
 

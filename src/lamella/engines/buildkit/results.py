@@ -68,7 +68,8 @@ class Results:
 
     def _rootfs(self, work: Work, op: ExecOp, export: Export) -> Made:
         target, archive = export.files["rootfs"]
-        found = import_rootfs(self._store, archive, below_tree(work, self._store), target.stubs)
+        below, compressor = below_tree(work, self._store), work.request.options.compressor
+        found = import_rootfs(self._store, archive, below, target.stubs, compressor)
         tree = self._solving.parts.unpack(found.layer)
         outcome = StepOutcome(
             snapshot=found.layer.diff_id,

@@ -11,6 +11,7 @@ from lamella.errors import ConfigError, IntegrityError, InternalError
 from lamella.graph.fileset import Entry, FileSet
 from lamella.graph.op import InlineOp, SourceOp
 from lamella.graph.record import Result
+from lamella.host.probes import made_in_this_boot
 from lamella.layers.content import Content, bytes_content, directory_content
 from lamella.planning.walk import inline_fileset
 from lamella.store.store import Store
@@ -41,7 +42,8 @@ class Products:
                     f"the product of {work.request.definition[vertex].info.name} is not in the store any more",
                     hint="run: lamella cache repair, then build again",
                 )
-            with directory_content(snapshot.path) as content:
+            hashed_at = made_in_this_boot(snapshot.folder / "manifest")
+            with directory_content(snapshot.path, hashed_at=hashed_at) as content:
                 yield snapshot.fileset(), content
 
     @contextmanager

@@ -8,6 +8,7 @@ from lamella.commit import StagedFile
 from lamella.engines.local.jobs import ExportJob, ExportReply
 from lamella.graph.fileset import parse_fileset
 from lamella.graph.record import LayerResult
+from lamella.host.probes import made_in_this_boot
 from lamella.layers.compress import CompressingWriter, default_level
 from lamella.layers.content import directory_content
 from lamella.layers.snapshot import hard_links
@@ -28,7 +29,10 @@ def export(job: ExportJob) -> ExportReply:
     """Writes one element of a chain as the blob of a layer, in one pass over its files."""
     fileset = parse_fileset(Path(job.fileset).read_bytes())
     with StagedFile(Path(job.folder), needed=fileset.size, what="writing a layer") as out:
-        with directory_content(job.tree) as content, CompressingWriter(out, job.compressor) as writing:
+        with (
+            directory_content(job.tree, hashed_at=made_in_this_boot(job.fileset)) as content,
+            CompressingWriter(out, job.compressor) as writing,
+        ):
             layer = write_layer(fileset, content, writing, links=hard_links(job.tree, fileset))
         path = Path(job.folder) / "layer"
         out.commit(path)
