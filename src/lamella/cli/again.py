@@ -73,6 +73,8 @@ def _find(settings: Settings, noted: Mapping[str, Any]) -> list[str] | None:
         trees.append(tree)
         return tree
 
+    if noted["builder"] and not _has_builder(settings, noted["builder"]):
+        return None
     project, lock = Path(noted["project"]), Path(noted["lock"])
     data = lock.read_bytes() if lock.exists() else b""
     with Store.open(settings.store, clock=clock, warn=_refuse) as store, store.lease("build"):
@@ -84,6 +86,13 @@ def _find(settings: Settings, noted: Mapping[str, Any]) -> list[str] | None:
         return None
     took = format_seconds(clock.monotonic() - start)
     return [line.replace(TIME, took) for line in noted["summary"]]
+
+
+def _has_builder(settings: Settings, name: str) -> bool:
+    """Whether a builder that was named is still there, by buildx's files."""
+    from lamella.engines.buildkit.names import check_name
+
+    return settings.docker_config is not None and check_name(name, settings.environ, settings.docker_config) is None
 
 
 def _refuse(text: str) -> None:
@@ -104,6 +113,7 @@ def note_answer(arguments: list[str], settings: Settings, session: Session, outp
         "lock": str(session.lock_path),
         "asked": standing.asked,
         "host": standing.host,
+        "builder": session.options.engine.builder or settings.environ.get("BUILDX_BUILDER", ""),
         "output": output,
         "summary": summary,
     }

@@ -88,6 +88,22 @@ def test_shells_own_variables_do_not_matter(cli: Cli, shop: Path, monkeypatch: p
     assert answer_again(["build"])
 
 
+def test_a_builder_that_was_removed_is_said_by_the_command(
+    cli: Cli, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    builder = tmp_path / "docker" / "buildx" / "instances" / "fleet"
+    builder.parent.mkdir(parents=True)
+    builder.touch()
+    words = ["build", "--builder", "fleet"]
+    assert cli(*words).code == 0
+    assert answer_again(words)
+    builder.unlink()
+    assert not answer_again(words)
+    said = cli(*words)
+    assert (said.code, "no builder 'fleet' found" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff", b'{"surroundings": 1}'])
 def test_damaged_notes_are_no_answer(cli: Cli, cache: Path, shop: Path, damage: bytes) -> None:
     cli("build")
