@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 from lamella.errors import HostileInputError
 from lamella.layers.view import RootView
@@ -114,21 +115,35 @@ def list_rpm(root: RootView) -> list[RpmPackage] | None:
 
     Raises HostileInputError for a malformed one.
     """
-    data = next((found for path in _RPM_PATHS if (found := _read(root, path)) is not None), None)
-    if data is None:
-        return None
-    import sqlite3
+    for path in _RPM_PATHS:
+        data = _read(root, path)
+        if data is not None:
+            return [_rpm_package(header) for header in _rpm_headers(data, _read(root, f"{path}-wal"))]
+    return None
 
-    database = sqlite3.connect(":memory:")
-    try:
-        # A copy in memory: the database is untrusted and must not be opened where it could be written.
-        database.deserialize(data)
-        rows = database.execute("SELECT blob FROM Packages ORDER BY hnum").fetchall()
-        return [_rpm_package(bytes(row[0])) for row in rows]
-    except (sqlite3.Error, TypeError) as error:
-        raise HostileInputError(f"rpm's database cannot be read: {error}") from error
-    finally:
-        database.close()
+
+def _rpm_headers(data: bytes, log: bytes | None) -> list[bytes]:
+    """The headers in a database with its write-ahead log (sqlite.org/wal.html), which may hold the latest of them.
+
+    Both are copied first: an untrusted database must not be opened where it could be written, and one with such a log
+    cannot be opened in memory.
+    """
+    import sqlite3
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="lamella-rpm-") as folder:
+        copy = Path(folder) / "rpmdb.sqlite"
+        copy.write_bytes(data)
+        if log:
+            copy.with_name(f"{copy.name}-wal").write_bytes(log)
+        database = sqlite3.connect(copy)
+        try:
+            rows = database.execute("SELECT blob FROM Packages ORDER BY hnum").fetchall()
+            return [bytes(row[0]) for row in rows]
+        except (sqlite3.Error, TypeError) as error:
+            raise HostileInputError(f"rpm's database cannot be read: {error}") from error
+        finally:
+            database.close()
 
 
 def _rpm_package(blob: bytes) -> RpmPackage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import struct
 from pathlib import Path
@@ -214,6 +215,26 @@ def test_rpm(tmp_path: Path) -> None:
         "rpm",
         (Package("glibc", "2.34-100.el9", "x86_64"), Package("shadow", "2:2.34-100.el9", "x86_64")),
     )
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_rpm_with_a_write_ahead_log(tmp_path: Path, left_over: bool) -> None:
+    """As rpm keeps it (Fedora 33 and newer), and with a log that nobody has worked off yet."""
+    place = tmp_path / "made"
+    place.mkdir()
+    database = sqlite3.connect(place / "rpmdb.sqlite", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
+    fields = {1000: (6, b"glibc\0"), 1001: (6, b"2.34\0"), 1002: (6, b"1\0"), 1022: (6, b"x86_64\0")}
+    if not left_over:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.execute("INSERT INTO Packages (blob) VALUES (?)", (rpm_header(fields),))
+    if not left_over:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copytree(place, tmp_path / "root/usr/lib/sysimage/rpm")
+    database.close()
+    assert bool((tmp_path / "root/usr/lib/sysimage/rpm/rpmdb.sqlite-wal").stat().st_size) is left_over
+    assert packages(tmp_path / "root") == ("rpm", (Package("glibc", "2.34-1", "x86_64"),))
 
 
 @pytest.mark.parametrize("data", [b"no database", b"SQLite format 3\0" + bytes(500)])
