@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,8 +37,11 @@ class Baked:
     said: tuple[str, ...]
 
 
-def bake(call: BakeCall, lowered: Lowered, on_line: Callable[[bytes], bool]) -> Baked:
-    """Runs it to its end. ``on_line`` takes each line of the error stream and says whether it was progress.
+def bake(
+    call: BakeCall, lowered: Lowered, on_line: Callable[[bytes], bool], cancelled: threading.Event | None = None
+) -> Baked:
+    """Runs it to its end, or to that of ``cancelled``. ``on_line`` takes each line of the error stream and says whether
+    it was progress.
 
     Raises SandboxError when buildx cannot be started, HostileInputError for a line without an end.
     """
@@ -68,6 +72,7 @@ def bake(call: BakeCall, lowered: Lowered, on_line: Callable[[bytes], bool]) -> 
         stdin=canonical_json(lowered.bake),
         check=False,
         on_chunk=on_chunk,
+        cancelled=cancelled,
         error=SandboxError,
         hint="build here with: --engine local",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 from lamella.engines.base import EngineUse
@@ -42,6 +43,7 @@ class Connection:
         self._name = name
         self._emulate = emulate
         self._found: tuple[Buildx, Builder] | None = None
+        self._looking = threading.Lock()
 
     def open(self, platform: str, warn: Callable[[str], None]) -> Connected:
         """The node for steps of ``platform``.
@@ -49,10 +51,11 @@ class Connection:
         Raises SandboxError (8) without buildx, for a builder that is too old or has no node for the platform,
         ConfigError (2) for an unknown name, RegistryError (6) when no daemon answers.
         """
-        if self._found is None:
-            buildx = find_buildx(self._environ)
-            self._found = (buildx, find_builder(buildx, self._name))
-        buildx, builder = self._found
+        with self._looking:
+            if self._found is None:
+                buildx = find_buildx(self._environ)
+                self._found = (buildx, find_builder(buildx, self._name))
+            buildx, builder = self._found
         node = choose_node(builder, platform)
         emulated = not is_native(node, platform)
         if emulated and not self._emulate:

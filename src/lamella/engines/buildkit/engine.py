@@ -7,10 +7,13 @@ vertices, bases and bootstraps are made on this machine, as by the embedded engi
 from __future__ import annotations
 
 import secrets
+import threading
+from functools import partial
 from typing import Protocol
 
 from lamella.canonical import FrozenMap
 from lamella.engines.base import SolveOutcome, SolveRequest
+from lamella.engines.buildkit.together import side_by_side
 from lamella.engines.buildkit.work import stands_alone
 from lamella.engines.schedule import Schedule, run_schedule
 from lamella.engines.solving import EngineParts, ResultChangedError, Solving
@@ -31,11 +34,13 @@ class PhaseRunner(Protocol):
     def check(self, platform: str) -> None:
         """Raises what :meth:`run` would when there is no builder for steps of a platform."""
 
-    def run(self, solving: Solving, wanted: tuple[str, ...], nonce: str) -> dict[str, LamellaError]:
+    def run(
+        self, solving: Solving, wanted: tuple[str, ...], nonce: str, cancelled: threading.Event
+    ) -> dict[str, LamellaError]:
         """Runs as many of the steps, inputs first, as one call can, and notes how they ended; errors by key.
 
-        At least one of them is done or has an error afterwards. Raises what is no step's fault, and
-        ResultChangedError.
+        All are for one platform; other threads run those of others. At least one of them is done or has an error
+        afterwards, unless it was cancelled. Raises what is no step's fault, and ResultChangedError.
         """
 
 
@@ -82,14 +87,26 @@ class _Walk:
     def run(self) -> SolveOutcome:
         self._look()
         while self._pending:
-            wanted = tuple(key for key in self._needed if key in self._pending)
-            errors = self._phases.run(self._solving, wanted, self._nonce)
-            for key, error in errors.items():
+            for key, error in self._run_steps().items():
                 if not self._keep_going:
                     raise error
                 self._failed[key] = str(error)
             self._look()
         return self._solving.outcome(FrozenMap(self._failed))
+
+    def _run_steps(self) -> dict[str, LamellaError]:
+        """One call for the steps of each platform, all at the same time: each has a node of its own."""
+        definition = self._solving.request.definition
+        wanted: dict[str, tuple[str, ...]] = {}
+        for key in self._needed:
+            if key in self._pending:
+                platform = definition[key].execution
+                wanted[platform] = (*wanted.get(platform, ()), key)
+        calls = [partial(self._phases.run, self._solving, keys, self._nonce) for keys in wanted.values()]
+        errors: dict[str, LamellaError] = {}
+        for found in side_by_side(calls, keep_going=self._keep_going):
+            errors |= found
+        return errors
 
     def _look(self) -> None:
         """Does everything that needs no builder, and finds the steps that do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,8 +41,8 @@ class PhaseSettings:
     """What the user configured; none of it is in a key.
 
     ``context`` begins the name of the folder that is sent: a builder keeps one copy per name and drops from it what a
-    call does not read, so it is the project's own, and each set of bases has one. ``why`` says why a builder runs steps
-    that nobody sent there. The rest is as in ``LowerOptions``.
+    call does not read, so it is the project's own, and each set of bases and each platform has one. ``why`` says why a
+    builder runs steps that nobody sent there. The rest is as in ``LowerOptions``.
     """
 
     context: str
@@ -62,17 +63,22 @@ class Phases:
         self._products = products
         self._settings = settings
         self._said: set[str] = set()
+        self._saying = threading.Lock()
 
     def check(self, platform: str) -> None:
         """See ``engine.PhaseRunner``."""
         self._connection.open(platform, lambda text: None)
 
-    def run(self, solving: Solving, wanted: tuple[str, ...], nonce: str) -> dict[str, LamellaError]:
+    def run(
+        self, solving: Solving, wanted: tuple[str, ...], nonce: str, cancelled: threading.Event
+    ) -> dict[str, LamellaError]:
         """See ``engine.PhaseRunner``."""
         platform = solving.request.definition[wanted[0]].execution
 
         def say(level: str, text: str) -> None:
-            if text not in self._said:  # once for this engine
+            with self._saying:
+                if text in self._said:  # once for this engine
+                    return
                 self._said.add(text)
                 solving.sink.emit(Message(solving.parts.clock.monotonic(), level, text))
 
@@ -80,10 +86,10 @@ class Phases:
         solving.uses(connected.use(self._settings.why))
         chosen = select_steps(solving, wanted, platform, nonce)
         errors: dict[str, LamellaError] = {}
-        while chosen.steps:
+        while chosen.steps and not cancelled.is_set():
             with Observer(solving) as observer:
                 call = _Call(solving, self._steps, self._products, self._settings, connected, chosen, nonce)
-                failed = call.run(observer, lambda text: say("warning", text))
+                failed = call.run(observer, cancelled, lambda text: say("warning", text))
                 if not failed:
                     break
                 errors[failed] = observer.failure(failed)
@@ -114,7 +120,7 @@ class _Call:
         self._nonce = nonce
         self._definition = solving.request.definition
 
-    def run(self, observer: Observer, warn: Warn) -> str:
+    def run(self, observer: Observer, cancelled: threading.Event, warn: Warn) -> str:
         """Runs it and writes records; the step that failed, or nothing. Raises what is no step's fault."""
         with self._solving.parts.store.snapshots.stage() as staged:
             folder = staged.folder
@@ -124,7 +130,7 @@ class _Call:
                 warn(note)
             call = BakeCall(self._connected.buildx, self._connected.builder.name, folder, self._values(lowered))
             observer.expect(lowered)
-            baked = bake(call, lowered, observer.take)
+            baked = bake(call, lowered, observer.take, cancelled)
             observer.end()
             if baked.code and observer.failed:
                 return observer.failed
@@ -150,7 +156,8 @@ class _Call:
                 product = vertex.inputs[mount.input].vertex if isinstance(mount, BindMount) else ""
                 if product and product not in chosen.steps:
                     inputs[product] = context.add_input(work, product)
-        name = f"{settings.context}-{bases.name}"
+        platform = self._definition[next(iter(chosen.steps))].execution
+        name = f"{settings.context}-{bases.name}-{platform.replace('/', '-')}"
         options = self._options(context, name, folder)
         lowered = lower(self._phase(bases, inputs), self._connected.level, options)
         context.add_files(lowered.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,13 +53,18 @@ class Builder:
         self.checked: list[str] = []
         self.made: list[str] = []
         self.gone = False
+        self.meeting: threading.Barrier | None = None
 
     def check(self, platform: str) -> None:
         self.checked.append(platform)
         if self.gone:
             raise RegistryError("nobody answers")
 
-    def run(self, solving: Solving, wanted: tuple[str, ...], nonce: str) -> dict[str, LamellaError]:
+    def run(
+        self, solving: Solving, wanted: tuple[str, ...], nonce: str, cancelled: threading.Event
+    ) -> dict[str, LamellaError]:
+        if self.meeting is not None:
+            self.meeting.wait(20)
         definition = solving.request.definition
         chosen = select_steps(solving, wanted, definition[wanted[0]].execution, nonce)
         self.calls.append({definition[key].info.name for key in chosen.steps})
@@ -149,6 +155,14 @@ def test_a_state_waits_until_its_toolchain_is_known(store: Store) -> None:
     builder = Builder(store)
     solve(builder, graph.build(), last)
     assert builder.calls == [{"tools"}, {"tools", "compile"}], "the toolchain's bytes are the builder's alone"
+
+
+def test_calls_of_two_platforms_run_at_the_same_time(store: Store) -> None:
+    graph = DefinitionBuilder()
+    targets = [step(graph, "a", base(graph)), step(graph, "b", base(graph, ARM64))]
+    builder = Builder(store)
+    builder.meeting = threading.Barrier(2)
+    assert set(solve(builder, graph.build(), *targets).vertices) >= set(targets)
 
 
 def test_each_platform_has_calls_of_its_own(store: Store) -> None:
