@@ -13,7 +13,7 @@ from lamella.errors import HostileInputError
 from lamella.layers.view import RootView
 from lamella.values import dataclass
 
-__all__ = ["Package", "RpmPackage", "list_packages", "list_rpm"]
+__all__ = ["Package", "RpmPackage", "list_packages", "list_rpm", "parse_apk", "parse_dpkg"]
 
 _LIMIT = 256 << 20
 """Bytes of one package database."""
@@ -67,14 +67,19 @@ def _dpkg(root: RootView) -> list[Package] | None:
         parts = []
     if status is None and not parts:
         return None
-    found = list(_dpkg_stanzas(status or b""))
+    found = list(parse_dpkg(_text(status)))
     for name in parts:
-        found += _dpkg_stanzas(_read(root, f"{_DPKG_PARTS}/{name}") or b"")
+        found += parse_dpkg(_text(_read(root, f"{_DPKG_PARTS}/{name}")))
     return found
 
 
-def _dpkg_stanzas(data: bytes) -> Iterator[Package]:
-    for stanza in data.decode("utf-8", "replace").split("\n\n"):
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode("utf-8", "replace")
+
+
+def parse_dpkg(text: str) -> Iterator[Package]:
+    """Installed packages of a dpkg status file (deb-status fields), in its order."""
+    for stanza in text.split("\n\n"):
         fields: dict[str, str] = {}
         for line in stanza.split("\n"):
             name, colon, value = line.partition(":")
@@ -86,14 +91,15 @@ def _dpkg_stanzas(data: bytes) -> Iterator[Package]:
 
 def _apk(root: RootView) -> list[Package] | None:
     data = next((found for path in _APK_PATHS if (found := _read(root, path)) is not None), None)
-    if data is None:
-        return None
-    packages = []
-    for stanza in data.decode("utf-8", "replace").split("\n\n"):
+    return None if data is None else list(parse_apk(_text(data)))
+
+
+def parse_apk(text: str) -> Iterator[Package]:
+    """Installed packages of Alpine's database: stanzas with ``P:`` name, ``V:`` version, ``A:`` architecture."""
+    for stanza in text.split("\n\n"):
         fields = {line[0]: line[2:] for line in stanza.split("\n") if line[1:2] == ":"}
         if "P" in fields:
-            packages.append(Package(fields["P"], fields.get("V", ""), fields.get("A", "")))
-    return packages
+            yield Package(fields["P"], fields.get("V", ""), fields.get("A", ""))
 
 
 _RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "arch"}

@@ -6,15 +6,14 @@ of many formats, so who has a sandbox asks rpm(8) of the root file system itself
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamella.canonical import canonical_json
 from lamella.errors import HostileInputError, SandboxError
 from lamella.host.rooted import Rooted
-from lamella.layers.packages import list_rpm
+from lamella.layers.packages import Package, list_rpm, parse_apk, parse_dpkg
 from lamella.layers.programs import find_programs
 from lamella.layers.view import RootView
 
@@ -94,24 +93,17 @@ def _read(rooted: RootView, path: str) -> str:
 
 
 def dpkg_packages(text: str) -> Mapping[str, str]:
-    """Installed packages of a dpkg status file (deb-status fields): ``name:architecture`` to version."""
-    found: dict[str, str] = {}
-    for paragraph in re.split(r"\n\s*\n", text):
-        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[:1] != " ")
-        state = fields.get("Status", "install ok installed").split()
-        if "Package" in fields and "Version" in fields and state[-1] == "installed":
-            found[f"{fields['Package']}:{fields.get('Architecture', '')}"] = fields["Version"]
-    return found
+    """Installed packages of a dpkg status file: ``name:architecture`` to version."""
+    return _by_name(parse_dpkg(text))
 
 
 def apk_packages(text: str) -> Mapping[str, str]:
-    """Installed packages of Alpine's database: paragraphs with ``P:`` name, ``V:`` version, ``A:`` architecture."""
-    found: dict[str, str] = {}
-    for paragraph in text.split("\n\n"):
-        fields = dict(line.split(":", 1) for line in paragraph.splitlines() if line[1:2] == ":")
-        if "P" in fields and "V" in fields:
-            found[f"{fields['P']}:{fields.get('A', '')}"] = fields["V"]
-    return found
+    """Installed packages of Alpine's database, as :func:`dpkg_packages`."""
+    return _by_name(parse_apk(text))
+
+
+def _by_name(packages: Iterable[Package]) -> Mapping[str, str]:
+    return {f"{package.name}:{package.arch}": package.version for package in packages if package.version}
 
 
 def _ask_rpm(root: str, sandbox: Sandbox) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from lamella.engines.buildkit.trees import merged
 from lamella.errors import IntegrityError
@@ -57,7 +57,9 @@ class MergedChain:
     def content(self, entry: Entry) -> Iterable[bytes]:
         """The bytes of one file."""
         holder = self._holders[entry.path]
-        if not holder.is_tree:
-            return kept_bytes(holder.path, entry)
-        with directory_content(holder.path) as read:
-            return tuple(read(entry))
+        return _from_tree(holder, entry) if holder.is_tree else kept_bytes(holder.path, entry)
+
+
+def _from_tree(holder: Snapshot, entry: Entry) -> Iterator[bytes]:
+    with directory_content(holder.path) as read:
+        yield from read(entry)
