@@ -91,7 +91,7 @@ class _AutoEngine:
         self._runner = runner
         self._parts = parts
         self._steps = steps
-        self._local = LocalEngine(parts, steps.runner.probe, "this machine can run the steps")
+        self._local = LocalEngine(parts, runner.check, "this machine can run the steps")
 
     def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
         """See :class:`lamella.engines.base.Engine`. What the first engine made has its record for the second."""

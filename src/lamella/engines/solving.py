@@ -55,7 +55,8 @@ class ResultChangedError(Exception):
 class Solving:
     """The state of one solve. Vertices are done inputs first; different ones may be done by several threads.
 
-    ``local`` is called before a step is run on this machine: it may refuse, and gives what to say.
+    ``local`` is called with the platform of a step before it runs on this machine: it may refuse, and gives what to
+    say.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Solving:
         parts: EngineParts,
         request: SolveRequest,
         sink: EventSink,
-        local: Callable[[], EngineUse | None] = lambda: None,
+        local: Callable[[str], EngineUse | None] = lambda platform: None,
     ) -> None:
         self.parts = parts
         self.request = request
@@ -180,7 +181,7 @@ class Solving:
         clock, info = self.parts.clock, work.vertex.info
         self.refuse(work)
         if executes(work.vertex):
-            here = self._local()
+            here = self._local(work.vertex.execution)
             if here is not None:
                 self.uses(here)
         start = clock.monotonic()

@@ -138,7 +138,7 @@ def solve(
     target: str,
     restorer: Restorer | None = None,
     sink: EventSink | None = None,
-    probe: Callable[[], None] | None = None,
+    check: Callable[[str], None] | None = None,
 ) -> dict[str, str]:
     """Outcomes by vertex name."""
     parts = EngineParts(
@@ -153,7 +153,7 @@ def solve(
     )
     parts = replace(parts, restorer=restorer) if restorer is not None else parts
     request = SolveRequest("p", definition, (target,), options=SolveOptions(jobs=2))
-    outcome = LocalEngine(parts, probe or (lambda: None), "nobody asked").solve(request, sink or Quiet())
+    outcome = LocalEngine(parts, check or (lambda platform: None), "nobody asked").solve(request, sink or Quiet())
     assert (outcome.engine is not None) == any(item.outcome == "built" for item in outcome.vertices.values())
     return {definition[key].info.name: item.outcome for key, item in outcome.vertices.items() if item.record}
 
@@ -258,9 +258,9 @@ def test_a_machine_without_a_sandbox_starts_no_step(store: Store) -> None:
     definition, _, used = two_steps()
     maker, sink = Maker(store, {"maker": ["a"], "user": ["b"]}), Kept()
 
-    def refuse() -> None:
-        raise SandboxError("no sandbox")
+    def refuse(platform: str) -> None:
+        raise SandboxError(f"no sandbox for {platform}")
 
     with pytest.raises(SandboxError):
-        solve(store, maker, Records(store), definition, used, sink=sink, probe=refuse)
+        solve(store, maker, Records(store), definition, used, sink=sink, check=refuse)
     assert not [event for event in sink.events if isinstance(event, Message | VertexStarted)]

@@ -48,7 +48,7 @@ from lamella.store.store import Store
 if TYPE_CHECKING:
     from lamella.engines.local.helper import Helper
 
-__all__ = ["LocalRunner", "Runner"]
+__all__ = ["LocalRunner", "Runner", "check_platform"]
 
 _ALSO_NATIVE = frozenset({("linux/amd64", "linux/386")})
 """Machine and platform whose programs its kernel runs as well."""
@@ -114,7 +114,7 @@ class LocalRunner:
 
     def run_step(self, spec: StepSpec, on_line: OnLine, cancelled: threading.Event | None = None) -> StepOutcome:
         """See :class:`Runner`."""
-        _check_platform(spec.platform)
+        check_platform(spec.platform)
         with ExitStack() as stack:
             staged = stack.enter_context(self._store.snapshots.stage())
             job, captures = step_job(spec, self._context(staged), stack)
@@ -146,7 +146,7 @@ class LocalRunner:
         """See :class:`Runner`."""
         from lamella.engines.local.bootstrap import prepare
 
-        _check_platform(spec.platform)
+        check_platform(spec.platform)
         with self._store.snapshots.stage() as staged, StepLog(self._store, spec.name, spec.key, on_line) as log:
             arguments, env = prepare(spec.op, self._settings, str(staged.folder / "merged"))
             job = BootstrapJob(str(staged.folder), str(staged.path), arguments, env)
@@ -195,7 +195,7 @@ class LocalRunner:
         """See :class:`Runner`."""
         from lamella.engines.local.stepjob import shell_spec
 
-        _check_platform(spec.platform)
+        check_platform(spec.platform)
         with ExitStack() as stack:
             staged = stack.enter_context(self._store.snapshots.stage())
             job, _ = step_job(shell_spec(spec), self._context(staged), stack, terminal=True)
@@ -285,7 +285,7 @@ class LocalRunner:
         return BaseLayer(layer.diff_id, fileset)
 
 
-def _check_platform(platform: str) -> None:
+def check_platform(platform: str) -> None:
     """Raises SandboxError when programs of ``platform`` do not run here."""
     own = platform_of(machine())
     if platform in ("any", "", own) or (own, platform) in _ALSO_NATIVE or emulator(platform):

@@ -20,14 +20,15 @@ _TRIES = 3
 class LocalEngine:
     """``Engine`` on this machine, without a daemon.
 
-    ``probe`` raises SandboxError before the first step where none can run; ``why`` is said of a choice nobody made.
+    ``check`` raises SandboxError before a step of a platform that cannot run here; ``why`` is said of a choice nobody
+    made.
     """
 
     name = "local"
 
-    def __init__(self, parts: EngineParts, probe: Callable[[], None] = lambda: None, why: str = "") -> None:
+    def __init__(self, parts: EngineParts, check: Callable[[str], None] = lambda platform: None, why: str = "") -> None:
         self._parts = parts
-        self._probe = probe
+        self._check = check
         self._use = EngineUse(self.name, why=why)
 
     def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
@@ -44,8 +45,8 @@ class LocalEngine:
             hint="look for steps that read the clock or the network; run again with --no-cache",
         )
 
-    def _start(self) -> EngineUse:
-        self._probe()
+    def _start(self, platform: str) -> EngineUse:
+        self._check(platform)
         return self._use
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lamella.engines.local.runner import Runner
+from lamella.engines.local.runner import Runner, check_platform
 from lamella.engines.local.values import BaseLayer, BootstrapSpec, Chain, LayerBlob, OnLine, StepOutcome, StepSpec
 from lamella.engines.plain.runner import PlainRunner
 from lamella.errors import SandboxError
@@ -36,6 +36,11 @@ class FallbackRunner:
     def allow(self) -> None:
         """From now on bases are kept without a sandbox where there is none: a builder runs the steps."""
         self._allowed = True
+
+    def check(self, platform: str) -> None:
+        """Raises SandboxError where steps of ``platform`` cannot run: before the first one, and at no cost after it."""
+        check_platform(platform)
+        self._start()
 
     def probe(self) -> None:
         """See :class:`Runner`."""
