@@ -23,6 +23,8 @@ from lamella.process import PIPE, Process, spawn
 __all__ = ["Helper"]
 
 _START = "from lamella.engines.local.agent import main; main({})"
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""mallopt(3): pieces of a layer are a megabyte each; given back and fetched anew, they cost a tenth of writing it."""
 _PATIENCE = 5.0
 """Seconds for the helper to end what runs and go."""
 
@@ -181,6 +183,7 @@ def _start(descriptor: int, env: Mapping[str, str], *, terminal: bool) -> Proces
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PATH": env.get("PATH", ""),
         "LC_ALL": "C.UTF-8",
+        **_KEEP_MEMORY,
     }
     if terminal:
         return spawn(argv, env=own, pass_fds=(descriptor,), terminal=True, error=SandboxError)
