@@ -74,6 +74,11 @@ def test_a_platform_that_nobody_runs_is_refused_with_what_to_do(
         assert done.returncode == 8, done.stderr
         assert "builder 'single' has no node for linux/riscv64; its platforms are linux/amd64" in done.stderr
         assert "docker buildx create --append --name single --platform linux/riscv64 ENDPOINT" in done.stderr
+    auto = project.cli.run(project.folder, "build", "--engine", "auto", "--progress", "plain", check=False)
+    assert auto.returncode == 8, auto.stderr
+    assert "error: steps for linux/riscv64 do not run on this machine" in auto.stderr
+    assert "and on a builder: builder 'single' has no node for linux/riscv64" in auto.stderr
+    assert "engine: " not in auto.stderr, "neither runs them, and none is said to"
 
 
 @pytest.fixture
