@@ -73,4 +73,7 @@ def _text(value: Any) -> str:
 
 
 def _texts(values: dict[str, Any]) -> FrozenMap[str, str]:
-    return FrozenMap({name: _text(value) for name, value in values.items()})
+    """A map of texts. A base has ten thousand paths, so they are looked at all at once."""
+    if not set(map(type, values.values())) <= {str}:
+        raise TypeError("a value is not a text")
+    return FrozenMap(values)
