@@ -46,6 +46,21 @@ def test_its_own_words_say_why_it_did_not_sign(tmp_path: Path) -> None:
     assert "COSIGN_PRIVATE_KEY" in caught.value.hint
 
 
+def test_cosign_3_is_told_to_leave_its_configuration_too(tmp_path: Path) -> None:
+    """Its words as of 3.1.1 (signcommon.LoadTrustedMaterialAndSigningConfig)."""
+    words = "Error: --tlog-upload=false is not supported with --signing-config or --use-signing-config. Provide a"
+    script = f"""
+    echo "$@" >> {tmp_path}/called
+    case "$*" in *--use-signing-config=false*) exit 0 ;; esac
+    echo '{words}' >&2
+    exit 1"""
+    cosign = find_cosign({**install(tmp_path, script), "LAMELLA_COSIGN_TLOG": "false"})
+    assert cosign is not None
+    cosign.sign("registry.example/acme/shop", DIGEST)
+    flags = [line.split()[2:-1] for line in (tmp_path / "called").read_text().splitlines()]
+    assert flags == [["--tlog-upload=false"], ["--tlog-upload=false", "--use-signing-config=false"]]
+
+
 def test_a_log_that_does_not_answer_can_be_left_out(tmp_path: Path) -> None:
     words = 'Error: signing digest: Post "https://rekor.example/api/v1/log/entries": no such host'
     cosign = find_cosign(install(tmp_path, f"echo '{words}' >&2; exit 1"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lamella.errors import AuthError
-from lamella.process import run, which
+from lamella.process import Completed, run, which
 from lamella.values import dataclass
 
 __all__ = ["Cosign", "find_cosign"]
@@ -19,6 +19,10 @@ __all__ = ["Cosign", "find_cosign"]
 _NO = ("0", "false", "no")
 _NO_KEY = "set LAMELLA_COSIGN_KEY or COSIGN_PRIVATE_KEY, or run where cosign finds an identity"
 _NO_LOG = "the transparency log did not answer; with a key of your own LAMELLA_COSIGN_TLOG=false signs without it"
+_NO_CONFIG, _WANTS_CONFIG = "--use-signing-config=false", b"or --use-signing-config."
+"""cosign 3 takes its services from a configuration by itself and then refuses to leave one out; 2.5 and older have no
+such flag. Its refusal comes before anything is signed.
+"""
 _PATIENCE = 300.0
 """Seconds for one signature; without a key cosign waits for services of others."""
 
@@ -33,12 +37,9 @@ class Cosign:
 
     def sign(self, repository: str, digest: str) -> None:
         """Signs what a repository has under a digest; raises AuthError with cosign's last words."""
-        argv = [self.program, "sign", "--yes", *self._key()]
-        if self.environ.get("LAMELLA_COSIGN_TLOG", "").lower() in _NO:
-            argv.append("--tlog-upload=false")
-        if self.insecure:
-            argv.append("--allow-http-registry")
-        done = run([*argv, f"{repository}@{digest}"], env=self.environ, check=False, timeout=_PATIENCE, error=AuthError)
+        done = self._run(repository, digest, *self._log())
+        if done.code != 0 and self._log() and _WANTS_CONFIG in done.stderr:
+            done = self._run(repository, digest, *self._log(), _NO_CONFIG)
         if done.code != 0:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise AuthError(
@@ -46,6 +47,14 @@ class Cosign:
                 hint=_NO_LOG if "/api/v1/log/" in "".join(words[-2:]) else _NO_KEY,
                 details=tuple(words[-6:-1]),
             )
+
+    def _run(self, repository: str, digest: str, *flags: str) -> Completed:
+        http = ("--allow-http-registry",) if self.insecure else ()
+        argv = (self.program, "sign", "--yes", *self._key(), *flags, *http, f"{repository}@{digest}")
+        return run(argv, env=self.environ, check=False, timeout=_PATIENCE, error=AuthError)
+
+    def _log(self) -> tuple[str, ...]:
+        return ("--tlog-upload=false",) if self.environ.get("LAMELLA_COSIGN_TLOG", "").lower() in _NO else ()
 
     def _key(self) -> tuple[str, ...]:
         if self.environ.get("LAMELLA_COSIGN_KEY"):
