@@ -51,7 +51,14 @@ def _surveys(file: Path | None, repositories: tuple[str, ...]) -> list[Repositor
 
 
 def _age(seconds: int | None) -> str:
-    return "?" if seconds is None else f"{seconds // 86400}d" if seconds >= 86400 else f"{seconds // 3600}h"
+    if seconds is None:
+        return "?"
+    units = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    return next(f"{seconds // unit}{name}" for unit, name in units if seconds >= unit or unit == 1)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 @command.command("ls")
@@ -98,10 +105,14 @@ def stats(repositories: tuple[str, ...], file: Path | None, shown: int, output_f
         return
     for one in found:
         click.echo(paint(one.name, "bold"))
-        click.echo(
-            f"{len(one.tags)} tags, {one.images} images, {one.indexes} indexes, {one.artifacts} artifacts, "
-            f"{len(one.layers)} layers"
+        counts = (
+            _count(len(one.tags), "tag"),
+            _count(one.images, "image"),
+            _count(one.indexes, "index", "indexes"),
+            _count(one.artifacts, "artifact"),
+            _count(len(one.layers), "layer"),
         )
+        click.echo(", ".join(counts))
         click.echo(f"{format_size(one.size)} in all, {format_size(one.shared)} of it shared by several tags")
         rows = [(row.tag, format_size(row.size), format_size(row.own)) for row in one.tags]
         for line in table([("TAG", "SIZE", "ITS ALONE"), *rows], right=frozenset({1, 2})):
