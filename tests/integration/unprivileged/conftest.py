@@ -26,12 +26,12 @@ _NONE_LEFT = "echo 0 > /proc/sys/user/max_user_namespaces && "
 _NO_RIGHTS = 'exec setpriv --no-new-privs --inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"'
 
 
-def confined(argv: Sequence[str]) -> list[str]:
-    """A program as user 1000 without any capability, in a user namespace that may have no other one below it.
+def confined(argv: Sequence[str], user: int = 1000) -> list[str]:
+    """A program as a user without any capability, in a user namespace that may have no other one below it.
 
     Mounts, namespaces, owners and devices are refused by the kernel itself; the files of whoever starts it are its own.
     """
-    inside = ["--user", "--map-user=1000", "--map-group=1000", "--keep-caps"]
+    inside = ["--user", f"--map-user={user}", f"--map-group={user}", "--keep-caps"]
     return ["unshare", *inside, "--", "sh", "-c", _NONE_LEFT + _NO_RIGHTS, "sh", *argv]
 
 
@@ -41,6 +41,14 @@ class ConfinedCli(Cli):
     def argv(self, *arguments: str) -> list[str]:
         """One command."""
         return confined(super().argv(*arguments))
+
+
+class PowerlessCli(Cli):
+    """The command line as a root that may do nothing of what root may: no mounts, owners or devices."""
+
+    def argv(self, *arguments: str) -> list[str]:
+        """One command."""
+        return confined(super().argv(*arguments), user=0)
 
 
 class ElsewhereCli(Cli):

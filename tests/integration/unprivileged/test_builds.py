@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.e2e.conftest import Cli, write_tree
 from tests.integration.e2e.engines import engine_environment
-from tests.integration.unprivileged.conftest import HERE, ConfinedCli, ElsewhereCli
+from tests.integration.unprivileged.conftest import HERE, ConfinedCli, ElsewhereCli, PowerlessCli
 
 TOML = """
 [project]
@@ -161,6 +161,18 @@ def test_a_base_of_a_layout_is_sent_whole(
     assert results(mine) == results(Cli(tmp_path / "local-store", {"LAMELLA_ENGINE": "local"}).build(project))
 
 
+def test_a_root_without_rights_is_no_root(confined_cli: ConfinedCli, project: Path, tmp_path: Path) -> None:
+    """As in a container whose user is root: the embedded engine says what is missing, files need no builder."""
+    text = (project / "lamella.toml").read_text().replace('"base", "setup", "files"', '"base", "files"')
+    write_tree(project, {"lamella.toml": text})
+    powerless = PowerlessCli(tmp_path / "powerless-store", {"LAMELLA_ENGINE": "local"})
+    powerless.run(project, "lock")
+    code, said = refusal(powerless.run(project, "build", check=False))
+    assert (code, "namespaces" in said) == (8, True), said
+    mine = replace(powerless, env={"LAMELLA_ENGINE": "buildkit"}).build(project)
+    assert results(mine) == results(Cli(tmp_path / "local-store", {"LAMELLA_ENGINE": "local"}).build(project))
+
+
 def refusal(done: Any) -> tuple[int, str]:
     return done.returncode, done.stderr
 
@@ -228,6 +240,9 @@ def test_other_commands_need_no_sandbox(
         ("outdated",),
         ("images",),
         ("export", "files", str(tmp_path / "out")),
+        ("build", "--output", f"type=tar,dest={tmp_path}/image.tar"),
+        ("build", "--output", str(tmp_path / "rootfs")),
+        ("build", "--load"),
         ("publish",),
         ("retain", "--tags", "*", "--keep", "1"),
         ("rebase",),
