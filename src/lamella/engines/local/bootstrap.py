@@ -7,6 +7,7 @@ removed or emptied afterwards.
 from __future__ import annotations
 
 import os
+import re
 import posixpath
 import stat
 from collections.abc import Callable, Mapping
@@ -202,6 +203,23 @@ def run_bootstrap(
     return {"fileset": str(folder / "fileset"), "packages": str(folder / "packages")}
 
 
+_HINTS = (
+    (
+        r"is expired \(invalid since",
+        "the mirror is behind, or this machine's clock is ahead (date); another mirror: APT's configuration, "
+        "or a snapshot of one day: snapshot",
+    ),
+    (r"is not valid yet", "this machine's clock is behind (date)"),
+    (
+        r"(Could not resolve|Temporary failure resolving|Unable to connect|Could not connect|Connection timed out)",
+        "the archive cannot be reached: check the network and the proxy settings",
+    ),
+    (r"does not have a Release file|404 +Not Found", "the archive does not have this suite: check its name"),
+    (r"NO_PUBKEY|public key is not available", "as root: apt-get install debian-archive-keyring"),
+)
+"""Words of apt and what helps."""
+
+
 def _mmdebstrap(job: BootstrapJob, env: Mapping[str, str], emit: Callable[[int, str], None], cancelled: Event) -> None:
     bwrap, mmdebstrap = which("bwrap", env), which("mmdebstrap", env)
     if mmdebstrap is None or bwrap is None:
@@ -218,7 +236,13 @@ def _mmdebstrap(job: BootstrapJob, env: Mapping[str, str], emit: Callable[[int, 
     if cancelled.is_set():
         raise StepError("the bootstrap was cancelled")
     if done.code:
-        raise StepError(f"mmdebstrap ended with exit status {done.code}")
+        said = (done.stdout + done.stderr).decode("utf-8", "replace")
+        raise StepError(f"mmdebstrap ended with exit status {done.code}", hint=bootstrap_hint(said))
+
+
+def bootstrap_hint(said: str) -> str:
+    """What to do about the usual failures of an archive, by apt's own words; empty for others."""
+    return next((hint for words, hint in _HINTS if re.search(words, said)), "")
 
 
 def normalise_debian(root: Rooted) -> None:

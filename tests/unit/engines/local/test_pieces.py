@@ -12,6 +12,7 @@ from lamella.engines.local.accounts import Account, user_groups, user_ids
 from lamella.engines.local.bootstrap import (
     ArchiveLine,
     bootstrap_arguments,
+    bootstrap_hint,
     normalise_debian,
     parse_index_targets,
     source_lines,
@@ -269,3 +270,20 @@ def test_scripts_are_asked_each_time_and_a_broken_memo_is_no_harm(tmp_path: Path
         program.chmod(0o755)
         with ToolMemo(memo) as asked:
             assert asked.ask((str(program),), {}) == word
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("E: Release file for x is expired (invalid since 15d 8h). Updates", "clock is ahead"),
+        ("E: Release file for x is not valid yet (invalid for another 1h)", "clock is behind"),
+        ("W: Failed to fetch x  Temporary failure resolving 'deb'", "cannot be reached"),
+        ("E: The repository 'x nonsuch Release' does not have a Release file.", "check its name"),
+        ("The following signatures couldn't be verified: NO_PUBKEY 6ED0", "debian-archive-keyring"),
+        ("E: something else", ""),
+    ],
+)
+def test_a_failed_bootstrap_says_what_helps(said: str, hint: str) -> None:
+    found = bootstrap_hint(said)
+    assert hint in found
+    assert bool(found) == bool(hint)
