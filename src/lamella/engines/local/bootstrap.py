@@ -7,8 +7,8 @@ removed or emptied afterwards.
 from __future__ import annotations
 
 import os
-import re
 import posixpath
+import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -206,10 +206,9 @@ def run_bootstrap(
 _HINTS = (
     (
         r"is expired \(invalid since",
-        "the mirror is behind, or this machine's clock is ahead (date); another mirror: APT's configuration, "
-        "or a snapshot of one day: snapshot",
+        "the mirror is behind, or this machine's clock is ahead (see: date)",
     ),
-    (r"is not valid yet", "this machine's clock is behind (date)"),
+    (r"is not valid yet", "this machine's clock is behind (see: date)"),
     (
         r"(Could not resolve|Temporary failure resolving|Unable to connect|Could not connect|Connection timed out)",
         "the archive cannot be reached: check the network and the proxy settings",
