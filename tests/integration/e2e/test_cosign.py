@@ -42,7 +42,9 @@ NO_PASSWORD = {"COSIGN_PASSWORD": ""}
 
 @pytest.fixture
 def cosign() -> str:
-    return shutil.which("cosign") or pytest.skip("cosign is not on PATH (github.com/sigstore/cosign, tried with 2.6 and 3.1)")
+    return shutil.which("cosign") or pytest.skip(
+        "cosign is not on PATH (github.com/sigstore/cosign, tried with 2.6 and 3.1)"
+    )
 
 
 def key_pair(cosign: str, folder: Path) -> Path:
