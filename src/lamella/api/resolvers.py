@@ -10,13 +10,13 @@ from lamella.api.bases import fetch_layers, layer_blobs
 from lamella.api.network import registry_client
 from lamella.api.options import SessionOptions
 from lamella.canonical import FrozenMap
+from lamella.engines.plain.chain import MergedChain, kept_element
 from lamella.errors import ConfigError, LamellaError, RegistryError
 from lamella.graph.facts import BaseFacts
 from lamella.graph.op import Wheel
 from lamella.layers.decompress import open_decompressed
-from lamella.layers.facts import extract_facts
-from lamella.layers.policy import MERGED_POLICY, UnpackMode
-from lamella.layers.unpack import unpack_layer
+from lamella.layers.facts import tree_facts
+from lamella.layers.unpack import keep_layer
 from lamella.oci.platform import parse_platform
 from lamella.oci.reference import parse_reference
 from lamella.process import run, which
@@ -124,19 +124,21 @@ class OutsideResolvers:
         return registry_client(self.options).image(pinned)
 
     def _facts(self, reference: str, source: ImageSource, image: Resolved, platform: str) -> BaseFacts:
-        """What is inside an image: its layers, merged into a directory that is thrown away again."""
+        """What is inside an image: the bytes of its layers' files, which are thrown away again."""
         size = sum(descriptor.size for descriptor, _ in image.layers)
         self.say(f"looking into {reference} for {platform} ({size / 1e6:.0f} MB)")
         blobs = layer_blobs(image)
         with self.store.lease("lock"), self.store.snapshots.stage() as staged:
             fetch_layers(self.store, source, image, lambda more, total: None)
-            root = staged.folder / "merged"
-            root.mkdir()
-            for blob in blobs:
+            kept = []
+            for number, blob in enumerate(blobs):
+                folder = staged.folder / str(number)
+                folder.mkdir()
                 with self.store.blobs.open(blob.digest) as packed:
                     archive = open_decompressed(packed, blob.media_type)
-                    unpack_layer(archive, root, mode=UnpackMode.MERGED, policy=MERGED_POLICY, diff_id=blob.diff_id)
-            return extract_facts(root, platform=platform, runtime=image.config.runtime, whole=False)
+                    done = keep_layer(archive, folder, diff_id=blob.diff_id)
+                kept.append(kept_element(done.fileset, folder))
+            return tree_facts(MergedChain(kept).view(), platform=platform, runtime=image.config.runtime)
 
 
 class StaleResolvers:

@@ -13,7 +13,7 @@ import pytest
 
 from lamella.engines.local.packages import packages_of, read_rpm
 from lamella.engines.local.values import BootstrapSpec, Chain, LayerBlob
-from lamella.engines.plain.chain import MergedChain, find_element
+from lamella.engines.plain.chain import MergedChain, element_of, find_element
 from lamella.engines.plain.fallback import FallbackRunner
 from lamella.engines.plain.runner import PlainRunner
 from lamella.errors import IntegrityError, SandboxError
@@ -97,7 +97,7 @@ def test_facts_and_packages_come_from_what_the_layers_say(store: Store) -> None:
 
 def test_a_chain_gives_the_bytes_of_its_files(store: Store) -> None:
     chain = kept(store)
-    whole = MergedChain(find_element(store, identity) for identity in chain.snapshots)
+    whole = MergedChain(element_of(find_element(store, identity)) for identity in chain.snapshots)
     files = {entry.path: b"".join(whole.content(entry)) for entry in whole.fileset if entry.digest}
     assert files["home/x"] == b"1"
     assert files["etc/new"] == b"new"

@@ -9,7 +9,7 @@ from lamella.engines.buildkit.context import Context
 from lamella.engines.buildkit.phase import BaseRef
 from lamella.engines.buildkit.trees import merged
 from lamella.engines.inputs import chain_snapshots
-from lamella.engines.plain.chain import MergedChain, find_element
+from lamella.engines.plain.chain import MergedChain, element_of, find_element
 from lamella.engines.solving import Solving
 from lamella.engines.work import Work
 from lamella.errors import IntegrityError, SandboxError
@@ -95,7 +95,7 @@ class Bases:
         place = _place(name)
         path = self._context.reserve(place, name)
         if path is not None:
-            tree = MergedChain(self._snapshots(chain))
+            tree = MergedChain(element_of(snapshot) for snapshot in self._snapshots(chain))
             with path.open("wb") as out:
                 write_layer(tree.fileset, tree.content, out)
             self._context.settle(place, name)

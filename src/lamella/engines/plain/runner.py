@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lamella.engines.local.packages import packages_of, read_rpm
 from lamella.engines.local.values import BaseLayer, BootstrapSpec, Chain, LayerBlob, OnLine, StepOutcome, StepSpec
-from lamella.engines.plain.chain import MergedChain, find_element
+from lamella.engines.plain.chain import MergedChain, element_of, find_element
 from lamella.errors import SandboxError
 from lamella.graph.facts import BaseFacts
 from lamella.graph.protocols import HostTools
@@ -97,8 +97,7 @@ class PlainRunner:
         return SandboxError(self._refusal.message, hint=self._refusal.hint, details=self._refusal.details)
 
     def _view(self, chain: Chain) -> TreeView:
-        whole = MergedChain(find_element(self._store, identity) for identity in chain.snapshots)
-        return TreeView(whole.entries, whole.content, whole.root)
+        return MergedChain(element_of(find_element(self._store, one)) for one in chain.snapshots).view()
 
     def _keep(self, layer: LayerBlob) -> BaseLayer:
         from lamella.layers.decompress import open_decompressed
