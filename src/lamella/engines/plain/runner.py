@@ -48,8 +48,8 @@ class PlainRunner:
         suite = f"{spec.op.distribution}:{spec.op.suite}"
         raise SandboxError(
             f"{spec.name}: a base is bootstrapped on this machine, and {self._refusal.message}",
-            hint=f'use a cache repository that has its record; or write from = "{suite}" in its layer (for a toolchain that '
-            "the stack brings: on = a layer with a from); or build it on Linux as root or with user namespaces",
+            hint=f'use a cache repository that has its record; or write from = "{suite}" in its layer (for a toolchain '
+            "that the stack brings: on = a layer with a from); or build it on Linux as root or with user namespaces",
             details=(self._refusal.hint,) if self._refusal.hint else (),
         )
 
