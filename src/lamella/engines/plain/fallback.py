@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lamella.engines.local.runner import Runner, check_platform
 from lamella.engines.local.values import BaseLayer, BootstrapSpec, Chain, LayerBlob, OnLine, StepOutcome, StepSpec
-from lamella.engines.plain.runner import PlainRunner
 from lamella.errors import SandboxError
 from lamella.graph.facts import BaseFacts
 from lamella.graph.protocols import HostTools
@@ -73,7 +72,7 @@ class FallbackRunner:
         except SandboxError as error:
             if not self._allowed:
                 raise
-            return PlainRunner(self._store, error).packages(chain)
+            return self._plain(error).packages(chain)
 
     def host_tools(self) -> HostTools:
         """See :class:`Runner`."""
@@ -101,5 +100,10 @@ class FallbackRunner:
                     self._start()
                     self._chosen = self._sandboxed
                 except SandboxError as error:
-                    self._chosen = PlainRunner(self._store, error)
+                    self._chosen = self._plain(error)
             return self._chosen
+
+    def _plain(self, why: SandboxError) -> Runner:
+        from lamella.engines.plain.runner import PlainRunner
+
+        return PlainRunner(self._store, why)
