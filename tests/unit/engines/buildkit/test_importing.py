@@ -118,6 +118,15 @@ def test_of_a_root_file_system_only_the_difference_is_kept(store: Store, tmp_pat
     assert names == {"a/.wh.gone": b"", "a/mode": b"x", "a/second": b"x"}
 
 
+@pytest.mark.parametrize("compressor", ["gzip", "zstd", "none"])
+def test_a_layer_is_written_in_the_form_that_was_asked_for_and_in_no_other(
+    store: Store, tmp_path: Path, compressor: str
+) -> None:
+    found = import_rootfs(store, archive(tmp_path / "x.tar", ("one", b"x", 0o644)), {}, (), compressor)
+    assert [variant.compressor for variant in store.variants.of(found.layer.diff_id)] == [compressor]
+    assert len(list(store.blobs.all())) == 1
+
+
 def test_hard_links_stay_one_file(store: Store, tmp_path: Path) -> None:
     export = archive(tmp_path / "x.tar", ("one", b"x", 0o644), links={"two": "one"})
     found = import_rootfs(store, export, {}, ())
