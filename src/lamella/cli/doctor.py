@@ -14,7 +14,7 @@ from lamella.cli.options import format_option
 from lamella.cli.report import table
 from lamella.cli.session import command_settings, session_options
 from lamella.cli.settings import Settings
-from lamella.doctor import Doctor, Finding, Repair, examine, repair_of
+from lamella.doctor import Doctor, Finding, Repair, examine, repair_of, uses_builder
 from lamella.errors import SandboxError
 from lamella.process import run, which
 
@@ -54,7 +54,9 @@ def command(fix: bool, output_format: str) -> int:
 
 def _say_verdict(findings: tuple[Finding, ...], repair: Repair, *, fixed: bool) -> None:
     counts = {state: sum(item.state == state for item in findings) for state in ("error", "warning")}
-    if not any(counts.values()):
+    if uses_builder(findings) and not counts["error"]:
+        say("this host can build: steps run on the builder, since the sandbox cannot be had here")
+    elif not any(counts.values()):
         say("this host can build")
     elif not counts["error"]:
         say(f"this host can build; {counts['warning']} of the checks warn")

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from lamella.doctor import machine, surroundings
 from lamella.doctor.values import Doctor, Finding
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
-__all__ = ["Repair", "examine", "repair_of"]
+__all__ = ["Repair", "examine", "repair_of", "uses_builder"]
 
 _CHECKS = (
     machine.system,
@@ -45,8 +45,24 @@ class Repair:
 
 
 def examine(doctor: Doctor) -> tuple[Finding, ...]:
-    """All findings. Raises nothing for what is wrong with the host."""
-    return tuple(finding for check in _CHECKS for finding in check(doctor))
+    """All findings. Raises nothing for what is wrong with the host.
+
+    Where a builder answers, steps run there, so what only the embedded engine needs is no error.
+    """
+    found = tuple(finding for check in _CHECKS for finding in check(doctor))
+    if not any(finding.serves for finding in found):
+        return found
+    return tuple(
+        replace(finding, state="warning") if finding.state == "error" and finding.needed_by else finding
+        for finding in found
+    )
+
+
+def uses_builder(findings: Iterable[Finding]) -> bool:
+    """Whether steps run on a builder because the embedded engine cannot run them here."""
+    found = tuple(findings)
+    missing = any(one.name in ("system", "sandbox") and one.state != "ok" for one in found)
+    return missing and any(one.serves for one in found)
 
 
 def repair_of(findings: Iterable[Finding]) -> Repair:

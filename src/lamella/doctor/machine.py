@@ -13,6 +13,8 @@ from lamella.host.probes import cpu_count, memory_bytes, subordinate_range, user
 
 __all__ = ["disk", "free_range", "identity", "programs", "sandbox", "store", "system"]
 
+SANDBOX = "sandbox"
+"""What needs the things that only the embedded engine needs."""
 INODES_WARN = 200_000
 """Free inodes below which a build may run out: one base image has some ten thousand files."""
 RANGE = 65_536
@@ -34,7 +36,11 @@ def system(doctor: Doctor) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{version} at {sys.executable}")
     if not doctor.linux:
         yield Finding(
-            "system", "error", "the embedded engine needs Linux", Fix("run Lamella on Linux, or in a Linux VM")
+            "system",
+            "error",
+            "the embedded engine needs Linux",
+            Fix("run Lamella on Linux, in a Linux VM, or with a builder"),
+            needed_by=SANDBOX,
         )
         return
     name = doctor.release.get("PRETTY_NAME", "Linux")
@@ -50,7 +56,8 @@ def programs(doctor: Doctor) -> Iterator[Finding]:
         if found:
             yield Finding(program, "ok", found)
         else:
-            yield Finding(program, state, f"not found: {use}", Fix(f"install the package {package}", (package,)))
+            fix = Fix(f"install the package {package}", (package,))
+            yield Finding(program, state, f"not found: {use}", fix, needed_by=SANDBOX)
     debian = "debian" in (doctor.release.get("ID"), *doctor.release.get("ID_LIKE", "").split()[:1])
     if doctor.find("mmdebstrap") and not (debian and doctor.release.get("ID") == "debian"):
         if any(doctor.keyrings.glob("debian-archive-keyring.*")):
@@ -68,11 +75,10 @@ def identity(doctor: Doctor) -> Iterator[Finding]:
         return
     refused, remedy = user_namespaces_refused()
     if refused:
-        yield Finding("namespaces", "error", refused, Fix(remedy))
+        yield Finding("namespaces", "error", refused, Fix(remedy), needed_by=SANDBOX)
     if doctor.find("newuidmap") is None or doctor.find("newgidmap") is None:
-        yield Finding(
-            "newuidmap", "error", "not found: ids cannot be mapped", Fix("install the package uidmap", ("uidmap",))
-        )
+        fix = Fix("install the package uidmap", ("uidmap",))
+        yield Finding("newuidmap", "error", "not found: ids cannot be mapped", fix, needed_by=SANDBOX)
     for kind, option in (("subuid", "--add-subuids"), ("subgid", "--add-subgids")):
         found = subordinate_range(kind, doctor.uid, doctor.user, etc=doctor.etc)
         if found is not None and found.count >= RANGE:
@@ -83,7 +89,8 @@ def identity(doctor: Doctor) -> Iterator[Finding]:
         command = ("usermod", option, f"{start}-{start + RANGE - 1}", doctor.user)
         few = f"only {found.count} ids" if found is not None else "no ids"
         text = f"{doctor.user} has {few} in {doctor.etc / kind}; {RANGE} are needed"
-        yield Finding(kind, "error", text, Fix(f"as root: {' '.join(command)}", commands=(command,)))
+        fix = Fix(f"as root: {' '.join(command)}", commands=(command,))
+        yield Finding(kind, "error", text, fix, needed_by=SANDBOX)
 
 
 def free_range(file: Path) -> int:
@@ -118,7 +125,8 @@ def sandbox(doctor: Doctor) -> Iterator[Finding]:
     try:
         doctor.probe()
     except LamellaError as error:
-        yield Finding("sandbox", "error", error.message, Fix(error.hint or "lamella --debug doctor shows more"))
+        fix = Fix(error.hint or "lamella --debug doctor shows more")
+        yield Finding("sandbox", "error", error.message, fix, needed_by=SANDBOX)
     else:
         yield Finding("sandbox", "ok", "it starts, and its overlay can be written")
 

@@ -92,7 +92,7 @@ def builder(doctor: Doctor) -> Iterator[Finding]:
     except LamellaError as error:
         yield Finding("builder", "ok", f"{error.message}; only --engine buildkit needs one")
         return
-    yield Finding("builder", "ok", text or "not looked for")
+    yield Finding("builder", "ok", text or "not looked for", serves=bool(text))
 
 
 def host_tools(doctor: Doctor) -> Iterator[Finding]:

@@ -30,12 +30,16 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check."""
+    """One check. ``needed_by`` is ``sandbox`` for what only the embedded engine needs, ``serves`` says that it does
+    what the embedded engine would.
+    """
 
     name: str
     state: State
     text: str
     fix: Fix | None = None
+    needed_by: str = ""
+    serves: bool = False
 
 
 def _nothing() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lamella.doctor import Doctor, Finding, Repair, examine, repair_of
+from lamella.doctor import Doctor, Finding, Repair, examine, repair_of, uses_builder
 from lamella.doctor.machine import free_range
 from lamella.errors import ConfigError, LamellaError, SandboxError
 
@@ -196,3 +196,23 @@ def test_a_builder_is_named_and_its_absence_is_no_fault(host: Doctor) -> None:
     without = replace(host, builder=raising(SandboxError("buildx is not installed")))
     found = named(without, "builder")
     assert (found.state, found.text) == ("ok", "buildx is not installed; only --engine buildkit needs one")
+
+
+def test_where_a_builder_answers_the_sandbox_is_no_must(host: Doctor) -> None:
+    broken = replace(host, find=lambda name: None, probe=raising(SandboxError("no namespaces")))
+    with_one = replace(broken, builder=lambda: "default (docker): linux/amd64 L4")
+    assert {one.name for one in examine(broken) if one.state == "error"} == {"bwrap", "sandbox"}
+    assert [one for one in examine(with_one) if one.state == "error"] == []
+    assert (uses_builder(examine(with_one)), uses_builder(examine(broken))) == (True, False)
+    assert not uses_builder(examine(replace(host, builder=lambda: "default (docker): linux/amd64 L4")))
+
+
+def test_on_another_system_a_builder_is_enough(host: Doctor) -> None:
+    elsewhere = replace(host, linux=False, builder=lambda: "desktop-linux (docker): linux/arm64 L4")
+    assert [one for one in examine(elsewhere) if one.state == "error"] == []
+    assert uses_builder(examine(elsewhere))
+
+
+def test_a_builder_does_not_heal_a_store_that_cannot_be_opened(host: Doctor) -> None:
+    broken = replace(host, open_store=raising(SandboxError("no disk")), builder=lambda: "default (docker): linux/amd64")
+    assert [one.name for one in examine(broken) if one.state == "error"] == ["store"]
