@@ -199,9 +199,12 @@ def test_a_builder_is_named_and_its_absence_is_no_fault(host: Doctor) -> None:
 
 
 def test_where_a_builder_answers_the_sandbox_is_no_must(host: Doctor) -> None:
-    broken = replace(host, find=lambda name: None, probe=raising(SandboxError("no namespaces")))
+    def fails() -> None:
+        raise SandboxError("no namespaces")
+
+    broken = replace(host, find=lambda name: None, probe=fails)
     with_one = replace(broken, builder=lambda: "default (docker): linux/amd64 L4")
-    assert {one.name for one in examine(broken) if one.state == "error"} == {"bwrap", "sandbox"}
+    assert {one.name for one in examine(broken) if one.state == "error"} == {"bwrap", "newuidmap", "sandbox"}
     assert [one for one in examine(with_one) if one.state == "error"] == []
     assert (uses_builder(examine(with_one)), uses_builder(examine(broken))) == (True, False)
     assert not uses_builder(examine(replace(host, builder=lambda: "default (docker): linux/amd64 L4")))
