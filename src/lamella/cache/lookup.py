@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamella.cache.artifact import FACTS_TYPE, FILESET_TYPE, PACKAGES_TYPE, PRODUCT_TYPE, Part, RecordArtifact
@@ -29,9 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CacheLookup"]
 
-_PARALLEL = 8
+_PARALLEL = 12
 _LARGE_PARALLEL = 4
 _TROUBLE = (RegistryError, AuthError, IntegrityError, HostileInputError)
+
+
+def _answered(artifact: RecordArtifact | None) -> Future[RecordArtifact | None]:
+    done: Future[RecordArtifact | None] = Future()
+    done.set_result(artifact)
+    return done
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +83,9 @@ class CacheLookup:
         missing = [key for key in keys if key not in self._found and self._local(key) is None]
         wanted = [key for key in missing if self._readable and worth(key)]
         self._found.update(dict.fromkeys(key for key in missing if key not in wanted))
+        self._search(wanted)
         if len(wanted) > 1:
-            with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
-                list(pool.map(self._import, wanted))
+            list(self._pool.map(self._import, wanted))
         elif wanted:
             self._import(wanted[0])
 
@@ -139,19 +146,25 @@ class CacheLookup:
 
     def _ask(self, key: str) -> _Found | None:
         """The artifact of a key from the first repository that has one, asked once in a run."""
-        if key not in self._found:
-            self._found[key] = self._search(key) if self._readable else None
-        return self._found[key]
+        if key not in self._found and self._readable:
+            self._search([key])
+        return self._found.get(key)
 
-    def _search(self, key: str) -> _Found | None:
-        """All places are asked at the same time; the most trusted answer counts."""
-        if len(self.readers) == 1:
-            artifacts = [self.readers[0].find(key)]
+    def _search(self, keys: Sequence[str]) -> None:
+        """All places are asked for all keys at the same time; of each key the most trusted answer counts."""
+        if len(keys) * len(self.readers) == 1:
+            asked = {keys[0]: [_answered(self.readers[0].find(keys[0]))]}
         else:
-            with ThreadPoolExecutor(len(self.readers)) as pool:
-                artifacts = list(pool.map(lambda reader: reader.find(key), self.readers))
-        answers = zip(artifacts, self.readers, strict=True)
-        return next((_Found(artifact, reader) for artifact, reader in answers if artifact is not None), None)
+            asked = {key: [self._pool.submit(reader.find, key) for reader in self.readers] for key in keys}
+        for key, answers in asked.items():
+            artifacts = zip([answer.result() for answer in answers], self.readers, strict=True)
+            found = (_Found(artifact, reader) for artifact, reader in artifacts if artifact is not None)
+            self._found[key] = next(found, None)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Threads for small questions. None of what they run waits for another of them."""
+        return ThreadPoolExecutor(_PARALLEL, thread_name_prefix="lamella-lookup")
 
     def _adopt(self, found: _Found) -> Record:
         """Puts a record into the store with what came with it, and notes where its layers are."""

@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout.write(f"lamella {__version__}\n")
         sys.exit(0)
     gc.set_threshold(100_000)  # what start-up makes stays: looking through it again and again finds nothing
+    sys.setswitchinterval(0.001)  # threads that wait for answers of a registry are not to wait 5 ms for their turn
     if arguments[:1] == ["build"]:
         from lamella.cli.again import answer_again
 

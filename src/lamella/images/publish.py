@@ -30,7 +30,7 @@ __all__ = ["ImageState", "Publication", "PublishOutcome", "Release", "Sign", "Ta
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SIDE_BY_SIDE = 4
+_SIDE_BY_SIDE = 8
 """Manifests and tags that are on their way at once."""
 
 Sign = Callable[[str, str], None]
@@ -156,9 +156,8 @@ class Publication:
             raise self._trouble
 
     def _ask(self) -> None:
-        with ThreadPoolExecutor(_SIDE_BY_SIDE * 2) as pool:
-            found = pool.map(lambda plan: self._repositories[plan.repository].head(plan.tag), self.plans)
-            self._before = {str(plan): descriptor for plan, descriptor in zip(self.plans, found, strict=True)}
+        found = _parallel(lambda plan: self._repositories[plan.repository].head(plan.tag), self.plans)
+        self._before = {str(plan): descriptor for plan, descriptor in zip(self.plans, found, strict=True)}
 
     def publish(
         self,
@@ -385,5 +384,5 @@ def _parallel(work: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
     items = tuple(items)
     if len(items) <= 1:
         return tuple(map(work, items))
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(items))) as pool:
         return tuple(pool.map(work, items))
