@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lamella.api.bases import BasePuller
-from lamella.api.network import make_fetch, registry_client
+from lamella.api.network import make_fetch
 from lamella.api.sandbox import make_runner
 from lamella.engines.base import NO_RESTORER
 from lamella.engines.executor.executor import FileExecutor, with_filesets
@@ -15,7 +14,7 @@ from lamella.engines.executor.fetching import Fetcher, Locator
 from lamella.engines.executor.layers import LayerWriter
 from lamella.engines.executor.products import Products
 from lamella.engines.local.runner import Runner
-from lamella.engines.local.steps import StepMaker
+from lamella.engines.local.steps import BaseImage, StepMaker
 from lamella.engines.local.values import LayerBlob
 from lamella.engines.plain.fallback import FallbackRunner
 from lamella.engines.solving import EngineParts
@@ -82,8 +81,23 @@ class EngineContext(Protocol):
 def make_step_maker(session: EngineContext, runner: Runner) -> StepMaker:
     """The maker of executing vertices and bases."""
     products = Products(session.store, _roots(session))
-    bases = BasePuller(session.store, session.root, registry_client(session.options), session.clock)
-    return StepMaker(session.store, runner, products, bases, StackTable(), session.clock, session.host)
+    return StepMaker(session.store, runner, products, _Bases(session), StackTable(), session.clock, session.host)
+
+
+class _Bases:
+    """``BaseSource``, with a registry client that is made when a base is pulled."""
+
+    def __init__(self, session: EngineContext) -> None:
+        self._session = session
+
+    def pull(self, op: ImageOp, platform: str, work: Work) -> BaseImage:
+        """See :class:`lamella.api.bases.BasePuller`."""
+        from lamella.api.bases import BasePuller
+        from lamella.api.network import registry_client
+
+        session = self._session
+        client = registry_client(session.options)
+        return BasePuller(session.store, session.root, client, session.clock).pull(op, platform, work)
 
 
 def make_fallback(session: EngineContext) -> FallbackRunner:

@@ -10,8 +10,7 @@ from lamella.graph.events import EventSink, Message
 from lamella.graph.protocols import Clock
 from lamella.images.daemon import find_api
 from lamella.images.docker_cli import DockerCli, find_docker
-from lamella.images.load import load_images
-from lamella.images.outputs import Output, check_outputs, parse_output, write_output
+from lamella.images.outputs.spec import Output, parse_output
 from lamella.images.stored import full_name, read_image
 from lamella.layers.tar import ByteSink
 from lamella.store.store import Store
@@ -49,7 +48,10 @@ def check_targets(
             "--target builds a layer and no image that could be written or loaded",
             hint="lamella export LAYER PATH copies a layer's product out",
         )
-    check_outputs(outputs, images=images, stdout_usable=stdout_usable)
+    if outputs:
+        from lamella.images.outputs.write import check_outputs
+
+        check_outputs(outputs, images=images, stdout_usable=stdout_usable)
     docker = find_docker(environ) if wanted else None
     if docker is not None:
         _check_answers(docker)
@@ -91,6 +93,8 @@ def write_targets(
             for built in report.images
         )
         for output in targets.outputs:
+            from lamella.images.outputs.write import write_output
+
             where = "standard output" if output.to_stdout else output.dest
             say("info", f"writing {output.kind} to {where}")
             write_output(store, images, output, mtime=mtime, stdout=stdout, warn=lambda text: say("warning", text))
@@ -98,6 +102,8 @@ def write_targets(
         if targets.docker is not None:
             names = ", ".join(name for image in images for name in image.names)
             say("info", f"loading {names} into {targets.docker.host}")
+            from lamella.images.load import load_images
+
             load_images(store, images, targets.docker, mtime=mtime)
             written.append(("docker", names))
     return tuple(written)

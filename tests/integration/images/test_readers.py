@@ -14,7 +14,8 @@ from lamella.canonical import FrozenMap
 from lamella.errors import RegistryError
 from lamella.images.docker_cli import DockerCli
 from lamella.images.load import load_images
-from lamella.images.outputs import Output, write_output
+from lamella.images.outputs.spec import Output
+from lamella.images.outputs.write import write_output
 from lamella.images.stored import StoredImage
 from lamella.oci.config import RuntimeConfig
 from lamella.store import Store

@@ -13,7 +13,8 @@ import pytest
 
 from lamella.canonical import digest_bytes
 from lamella.errors import ConfigError, IntegrityError
-from lamella.images.outputs import Output, check_outputs, write_output
+from lamella.images.outputs.spec import Output
+from lamella.images.outputs.write import check_outputs, write_output
 from lamella.images.stored import StoredImage, find_image
 from lamella.oci.manifest import parse_index, parse_manifest
 from lamella.store import Store
