@@ -39,7 +39,8 @@ _NOISE = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
 def answer_again(arguments: list[str]) -> bool:
     """Whether the command was answered: its words are written, and its exit code is 0.
 
-    Nothing is raised: what is wrong is found, and said, by the command itself.
+    Raises BrokenPipeError when nobody reads its output, nothing else: what is wrong is found, and said, by the command
+    itself.
     """
     try:
         settings = read_settings()
@@ -52,6 +53,7 @@ def answer_again(arguments: list[str]) -> bool:
     if lines is None:
         return False
     sys.stdout.write(noted["output"])
+    sys.stdout.flush()
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     return True
 

@@ -25,8 +25,15 @@ def main(argv: list[str] | None = None) -> None:
     if arguments[:1] == ["build"]:
         from lamella.cli.again import answer_again
 
-        if answer_again(arguments):
-            _leave(0)
+        try:
+            if answer_again(arguments):
+                _leave(0)
+        except KeyboardInterrupt:
+            sys.stderr.write("\ninterrupted\n")
+            _leave(130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            _leave(141)
     from lamella.cli.run import run_cli
 
     _leave(run_cli(arguments))

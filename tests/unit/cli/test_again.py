@@ -134,3 +134,16 @@ def test_a_project_without_a_kept_answer_notes_nothing(cli: Cli, cache: Path, sh
     for _ in range(3):
         assert cli("build").code == 0
     assert [*cache.glob("scan/*.words")] == []
+
+
+def test_an_output_that_nobody_reads_ends_it_as_it_ends_the_command(
+    cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("build")
+
+    def write(text: str) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout.write", write)
+    with pytest.raises(BrokenPipeError):
+        answer_again(["build"])
