@@ -106,9 +106,9 @@ def _remove_mutable(parts: Parts, wanted: Iterable[Removal]) -> tuple[Removal, .
 
 
 def _tidy(context: Context, keep: int) -> None:
-    """Old quarantined things and logs, and the lock files of keys that nobody waits for."""
+    """Old quarantined things, logs, scans and answers, and the lock files of keys that nobody waits for."""
     now = context.clock.now()
-    for folder in map(context.layout.folder, ("quarantine", "logs")):
+    for folder in map(context.layout.folder, ("quarantine", "logs", "scan")):
         for name in os.listdir(folder):
             with suppress(FileNotFoundError):
                 if now - os.lstat(folder / name).st_ctime >= keep:

@@ -200,8 +200,8 @@ def test_a_size_limit_counts_states(store: Store, clock: FixedClock) -> None:
     assert store.records.find(record.key) == record
 
 
-def test_old_quarantine_old_logs_and_idle_lock_files_go(store: Store, clock: FixedClock) -> None:
-    for folder in ("quarantine", "logs"):
+def test_old_quarantine_logs_scans_and_idle_lock_files_go(store: Store, clock: FixedClock) -> None:
+    for folder in ("quarantine", "logs", "scan"):
         (store.layout.folder(folder) / "old").write_bytes(b"x")
     with store.key_lock("sha256:old"):
         pass
@@ -213,6 +213,7 @@ def test_old_quarantine_old_logs_and_idle_lock_files_go(store: Store, clock: Fix
         with pytest.raises(StoreBusyError), store.key_lock("sha256:busy", timeout=0):
             pass
     assert os.listdir(store.layout.folder("quarantine")) == []
+    assert os.listdir(store.layout.folder("scan")) == []
     assert os.listdir(store.logs) == []
 
 
