@@ -22,7 +22,7 @@ class Swallow(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     taken = 0
 
-    def do_HEAD(self) -> None:
+    def do_GET(self) -> None:
         self._answer(404)
 
     def do_POST(self) -> None:
