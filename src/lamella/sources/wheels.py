@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = ["UvResolver", "find_uv"]
 TIMEOUT = 1800.0
 """Seconds for one resolution; a source archive may have to be built for its metadata."""
 
+_FINDING = threading.Lock()
 _MANYLINUX = (17, 28, *range(31, 41))
 """The glibc minors that uv takes in ``--python-platform``."""
 
@@ -39,11 +41,12 @@ _FROM = re.compile(r"^([A-Za-z0-9][\w.-]*)==(?:.*\n)*?(?=^\S|\Z)", re.MULTILINE)
 
 
 def find_uv() -> str:
-    """The uv program of our own dependency; raises InternalError when the installation is broken."""
+    """The uv program of our own dependency; raises InternalError when the installation is broken. Thread-safe."""
     from uv import find_uv_bin
 
     try:
-        return find_uv_bin()
+        with _FINDING:  # sysconfig, which it asks, gives half of its answers to a second thread (CPython 3.11)
+            return find_uv_bin()
     except FileNotFoundError as error:
         raise InternalError(f"the uv program is missing from its package: {error}") from error
 

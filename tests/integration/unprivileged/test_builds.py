@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -58,7 +59,7 @@ def builder(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def project(tmp_path: Path, stacked_reference: str, oci_registry: str) -> Path:
-    text = TOML.replace("BASE", stacked_reference).replace("REPOSITORY", f"{oci_registry}/{tmp_path.name}")
+    text = TOML.replace("BASE", stacked_reference).replace("REPOSITORY", f"{oci_registry}/confined-{uuid4().hex}")
     files: dict[str, str | bytes] = {"lamella.toml": text, "setup/run": STEP, "setup/word": "x\n", "conf/a": "1\n"}
     return write_tree(tmp_path / "project", files)
 
@@ -195,7 +196,7 @@ def test_a_bootstrapped_base_of_a_cache_repository_is_built_on(
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
     """Its record is enough for files; for a step its layer is brought here and sent to the builder."""
-    text = TOML.replace("BASE", "").replace("REPOSITORY", f"{oci_registry}/bootstrapped/{tmp_path.name}")
+    text = TOML.replace("BASE", "").replace("REPOSITORY", f"{oci_registry}/bootstrapped-{uuid4().hex}")
     text = text.replace('from = ""', 'bootstrap = "debian/bookworm"')
     step = "set -eu\nmkdir /var/lib/app\ncat setup/word /etc/debian_version > /var/lib/app/all\nrm -r /usr/share/doc\n"
     files: dict[str, str | bytes] = {"lamella.toml": text, "setup/run": step, "setup/word": "x\n", "conf/a": "1\n"}
