@@ -15,19 +15,27 @@ from tests.integration.e2e.test_engines import built, digest
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def test_python_ml_is_one_image_on_both_engines(
-    cli: Cli, own_store: Path, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("python-ml", "base:packages"),  # packages by apt, wheels, a model, sources
+        pytest.param("service-ui", "shelf", marks=[pytest.mark.slow, pytest.mark.timeout(2400)]),  # by bun and cargo
+    ],
+)
+def test_an_example_is_one_image_on_both_engines(
+    cli: Cli, own_store: Path, tmp_path: Path, request: pytest.FixtureRequest, name: str, step: str
 ) -> None:
-    """Packages by apt, wheels, a model, sources; each engine with a store of its own."""
-    folder = tmp_path / "python-ml"
-    shutil.copytree(EXAMPLES / "python-ml", folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+    """Each engine with a store of its own."""
+    folder = tmp_path / name
+    leave = shutil.ignore_patterns(".venv", "__pycache__", "target", "node_modules", "dist")
+    shutil.copytree(EXAMPLES / name, folder, ignore=leave)
     local = replace(cli, env={"LAMELLA_ENGINE": "local"})
     local.run(folder, "lock")
     builder = replace(
         cli, store=own_store, env=engine_environment("docker28", request.getfixturevalue, tmp_path / "client")
     )
     here, there = local.build(folder), builder.build(folder)
-    assert "base:packages" in built(there)
+    assert step in built(there)
     assert layers(there) == layers(here)
     assert digest(there) == digest(here)
 
