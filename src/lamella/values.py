@@ -76,9 +76,8 @@ def _decorated(
         cls.__setstate__ = _set_state  # type: ignore[attr-defined]
     for name in _DESCRIPTIONS:
         setattr(cls, name, _Description(pending, name))
-    names = pending.arguments()
-    if names is not None:
-        type.__setattr__(cls, "__match_args__", tuple(names))
+    if pending.fields is not None:
+        type.__setattr__(cls, "__match_args__", tuple(pending.fields))
     return cls
 
 
@@ -97,7 +96,7 @@ def _slotted(written: type) -> type:
 class _Pending:
     """The methods of one class, not written yet."""
 
-    __slots__ = ("cls", "done", "methods", "options", "own", "written")
+    __slots__ = ("cls", "done", "fields", "methods", "options", "written")
 
     def __init__(self, written: type, cls: type, options: dict[str, bool]) -> None:
         self.written, self.cls, self.options = written, cls, options
@@ -105,15 +104,14 @@ class _Pending:
         wanted |= {"__hash__": options["eq"] and options["frozen"], **dict.fromkeys(_ORDER, options["order"])}
         self.methods = [name for name, want in wanted.items() if want and name not in written.__dict__]
         self.done = False
-        self.own: tuple[dict[str, _Field] | None] | None = None
+        self.fields = _plain_fields(written)
 
     def write(self, name: str) -> None:
         """Writes one method; those of a rarer class come from the standard decorator, all at once."""
-        given = self.arguments()
-        if given is None:
+        if self.fields is None:
             self.complete()
             return
-        method = _WRITERS[name](self.cls, given, hasattr(self.written, "__post_init__"))
+        method = _WRITERS[name](self.cls, self.fields, hasattr(self.written, "__post_init__"))
         method.__qualname__ = f"{self.cls.__qualname__}.{name}"
         method.__module__ = self.cls.__module__
         type.__setattr__(self.cls, name, method)
@@ -125,28 +123,24 @@ class _Pending:
                 return
             import dataclasses
 
-            left = () if self.arguments() is not None else self.methods
+            left = () if self.fields is not None else self.methods
             _settle(self.written)
             made: type = dataclasses.dataclass(**self.options)(self.written)
             for name in (*left, *_DESCRIPTIONS):
                 setattr(self.cls, name, made.__dict__[name])
             self.done = True
 
-    def arguments(self) -> dict[str, _Field] | None:
-        """The fields of a class that has no others than its own, each with a plain default or one that a function
-        makes; None for the others. The same before and after the standard decorator has seen the class.
-        """
-        if self.own is None:
-            body = self.written.__dict__
-            given = {name: body.get(name, _REQUIRED) for name in _fields(self.written)}
-            inherits = any(_DESCRIPTIONS[0] in base.__dict__ for base in self.written.__mro__[1:])
-            rare = any(type(value).__module__ == "dataclasses" for value in given.values())
-            fields = {
-                name: value if isinstance(value, _Field) else _Field({"default": value})
-                for name, value in given.items()
-            }
-            self.own = (None if inherits or rare else fields,)
-        return self.own[0]
+
+def _plain_fields(written: type) -> dict[str, _Field] | None:
+    """The fields of a class that has no others than its own, each with a plain default or one that a function makes;
+    None for the others. To be asked before the standard decorator has seen the class.
+    """
+    body = written.__dict__
+    given = {name: body.get(name, _REQUIRED) for name in _fields(written)}
+    inherits = any(_DESCRIPTIONS[0] in base.__dict__ for base in written.__mro__[1:])
+    if inherits or any(type(value).__module__ == "dataclasses" for value in given.values()):
+        return None
+    return {name: value if isinstance(value, _Field) else _Field({"default": value}) for name, value in given.items()}
 
 
 def _constructor(cls: type, fields: dict[str, _Field], checks: bool) -> Any:

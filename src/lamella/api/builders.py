@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lamella.api.options import SessionOptions
     from lamella.project.projectfile import ProjectFile
 
-__all__ = ["check_builder"]
+__all__ = ["check_builder", "named_builder"]
 
 
 class NamedBuilder(Protocol):
@@ -24,13 +24,19 @@ class NamedBuilder(Protocol):
         """The project file."""
 
 
+def named_builder(options: SessionOptions) -> str:
+    """The builder that the command line or BUILDX_BUILDER names; empty for none, and where no builder is used."""
+    name = options.engine.builder or options.environ.get("BUILDX_BUILDER", "")
+    return "" if options.engine.name == "local" else name
+
+
 def check_builder(session: NamedBuilder) -> None:
     """Raises ConfigError (2) for a name of ``--builder``, or of BUILDX_BUILDER where builders are used, that no builder
     has. So it is said also by a build that has nothing to do.
     """
     engine, environ = session.options.engine, session.options.environ
-    name = engine.builder or environ.get("BUILDX_BUILDER", "")
-    if not name or engine.name == "local":
+    name = named_builder(session.options)
+    if not name:
         return
     from lamella.engines.buildkit.names import check_name
 

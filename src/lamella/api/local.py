@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,7 @@ from lamella.stacks.table import StackTable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lamella.api.bases import BasePuller
     from lamella.api.options import SessionOptions
     from lamella.cache.lookup import CacheLookup
     from lamella.graph.protocols import Clock, Host
@@ -85,19 +86,22 @@ def make_step_maker(session: EngineContext, runner: Runner) -> StepMaker:
 
 
 class _Bases:
-    """``BaseSource``, with a registry client that is made when a base is pulled."""
+    """``BaseSource``, with a registry client that is made when the first base is pulled."""
 
     def __init__(self, session: EngineContext) -> None:
         self._session = session
 
     def pull(self, op: ImageOp, platform: str, work: Work) -> BaseImage:
         """See :class:`lamella.api.bases.BasePuller`."""
+        return self._puller.pull(op, platform, work)
+
+    @cached_property
+    def _puller(self) -> BasePuller:
         from lamella.api.bases import BasePuller
         from lamella.api.network import registry_client
 
         session = self._session
-        client = registry_client(session.options)
-        return BasePuller(session.store, session.root, client, session.clock).pull(op, platform, work)
+        return BasePuller(session.store, session.root, registry_client(session.options), session.clock)
 
 
 def make_fallback(session: EngineContext) -> FallbackRunner:

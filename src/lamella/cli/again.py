@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamella.api.builders import named_builder
 from lamella.api.standing import Standing
 from lamella.canonical import digest_value
 from lamella.cli.messages import format_seconds
@@ -115,7 +116,7 @@ def note_answer(arguments: list[str], settings: Settings, session: Session, outp
         "lock": str(session.lock_path),
         "asked": standing.asked,
         "host": standing.host,
-        "builder": session.options.engine.builder or settings.environ.get("BUILDX_BUILDER", ""),
+        "builder": named_builder(session.options),
         "output": output,
         "summary": summary,
     }

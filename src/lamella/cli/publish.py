@@ -190,8 +190,10 @@ def _show(report: PublishReport, output_format: str, *, dry_run: bool, quiet: bo
     freight = report.outcome.freight
     counts = ", ".join(f"{count} {what}" for what, count in freight.blobs.items())
     verb = "would be " if dry_run else ""
-    engine = f" (engine: {report.engine.short})" if report.engine else ""
-    say(f"blobs: {counts}; {format_size(freight.sent_bytes)} {verb}sent in {format_seconds(report.seconds)}{engine}")
+    from lamella.cli.report import engine_words
+
+    took = f"{format_seconds(report.seconds)}{engine_words(report.engine)}"
+    say(f"blobs: {counts}; {format_size(freight.sent_bytes)} {verb}sent in {took}")
 
 
 _WORDS = {"moved": "green", "unchanged": "dim", "held": "yellow", "waiting": "yellow", "failed": "red"}

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from lamella.engines.base import EngineUse
     from lamella.graph.explain import Change
 
-__all__ = ["build_summary", "change_json", "change_lines", "engine_json", "file_lines", "report_json", "table"]
+__all__ = [
+    "build_summary",
+    "change_json",
+    "change_lines",
+    "engine_json",
+    "engine_words",
+    "file_lines",
+    "report_json",
+    "table",
+]
 
 _SHOWN_FILES = 10
 _SHOWN_TEXT = 100
@@ -45,8 +54,8 @@ def build_summary(report: BuildReport, written: tuple[tuple[str, str], ...], sec
         )
     lines += [f"wrote {what} {where}" for what, where in written]
     counts = [f"{report.count(outcome)} {outcome}" for outcome in ("reused", "restored", "built")]
-    engine = f" (engine: {report.engine.short})" if report.engine else ""
-    lines.append(f"{', '.join(counts)} in {seconds or format_seconds(report.seconds)}{engine}")
+    took = seconds or format_seconds(report.seconds)
+    lines.append(f"{', '.join(counts)} in {took}{engine_words(report.engine)}")
     return lines
 
 
@@ -87,6 +96,11 @@ def report_json(report: BuildReport, written: tuple[tuple[str, str], ...]) -> di
         "outputs": [{"type": what, "dest": where} for what, where in written],
         "warnings": list(report.warnings),
     }
+
+
+def engine_words(engine: EngineUse | None) -> str:
+    """The end of a summary line: what ran steps, nothing when none ran."""
+    return f" (engine: {engine.short})" if engine else ""
 
 
 def engine_json(engine: EngineUse | None) -> dict[str, str] | None:

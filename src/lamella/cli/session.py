@@ -69,13 +69,7 @@ def project_session(
     )
     click.get_current_context().call_on_close(session.close)
     if engine is not None:
-        _check_builder(session)
-    return session
-
-
-def _check_builder(session: Session) -> None:
-    named = session.options.engine.builder or session.options.environ.get("BUILDX_BUILDER")
-    if named:
         from lamella.api.builders import check_builder
 
         check_builder(session)
+    return session

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from lamella.canonical import FrozenMap
 from lamella.project.delivery import DeviceSpec, Raw
+from lamella.values import replace
 
 __all__ = ["BUILT_IN", "device_of", "devices_of", "docker_flags", "plain_text"]
 
-_RENDER = (
-    "where /dev/dri belongs to a group render that the image does not have, add its number on your machine: "
-    "--group-add $(stat -c %g /dev/dri/renderD128)"
+_RENDERING = DeviceSpec(
+    devices=("/dev/dri",),
+    groups=("video",),
+    note="where /dev/dri belongs to a group render that the image does not have, add its number on your machine: "
+    "--group-add $(stat -c %g /dev/dri/renderD128)",
+    fallback="cpu",
 )
+"""What all graphics drivers of the kernel share."""
 
 BUILT_IN: FrozenMap[str, DeviceSpec] = FrozenMap(
     {
@@ -24,30 +29,11 @@ BUILT_IN: FrozenMap[str, DeviceSpec] = FrozenMap(
             hardware="an NVIDIA GPU and the NVIDIA Container Toolkit",
             fallback="cpu",
         ),
-        "rocm": DeviceSpec(
-            devices=("/dev/kfd", "/dev/dri"),
-            groups=("video",),
-            title="AMD ROCm",
-            hardware="an AMD GPU with ROCm",
-            note=_RENDER,
-            fallback="cpu",
+        "rocm": replace(
+            _RENDERING, devices=("/dev/kfd", "/dev/dri"), title="AMD ROCm", hardware="an AMD GPU with ROCm"
         ),
-        "vulkan": DeviceSpec(
-            devices=("/dev/dri",),
-            groups=("video",),
-            title="Vulkan",
-            hardware="a GPU with a Vulkan driver",
-            note=_RENDER,
-            fallback="cpu",
-        ),
-        "intel": DeviceSpec(
-            devices=("/dev/dri",),
-            groups=("video",),
-            title="Intel GPU",
-            hardware="an Intel GPU",
-            note=_RENDER,
-            fallback="cpu",
-        ),
+        "vulkan": replace(_RENDERING, title="Vulkan", hardware="a GPU with a Vulkan driver"),
+        "intel": replace(_RENDERING, title="Intel GPU", hardware="an Intel GPU"),
         "cann": DeviceSpec(
             devices=("/dev/davinci0", "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"),
             title="Ascend CANN",

@@ -28,10 +28,18 @@ from lamella.values import dataclass
 if TYPE_CHECKING:
     from lamella.graph.fileset import FileSet
 
-__all__ = ["SNAPSHOT_FORMAT", "Snapshot", "Snapshots", "StagedSnapshot", "contents_id"]
+__all__ = ["SNAPSHOT_FORMAT", "Snapshot", "Snapshots", "StagedSnapshot", "contents_id", "missing_snapshot"]
 
 SNAPSHOT_FORMAT = 1
 """Major version of ``meta``; another one is a miss."""
+
+
+def missing_snapshot(identity: str) -> IntegrityError:
+    """The error of whoever needs a snapshot that is gone."""
+    return IntegrityError(
+        f"snapshot {short_digest(identity)} is not in the store any more",
+        hint="run: lamella cache repair, then build again",
+    )
 
 
 def contents_id(diff_id: str) -> str:

@@ -14,21 +14,7 @@ from tests.integration.components.daemons import client_config
 from tests.integration.components.installed import DOCKER_28, docker_plugins, require_component
 from tests.integration.components.tools import run_tool
 from tests.integration.e2e.conftest import Cli, write_tree
-
-TOML = """
-[project]
-schema = 1
-name = "shop"
-
-[axes]
-platform = ["linux/amd64", "linux/arm64"]
-
-[layer.base]
-from = "scratch"
-
-[image.shop]
-layers = ["base"]
-"""
+from tests.unit.eject.test_fleet import PROJECT
 
 STEP = """
 [project]
@@ -77,7 +63,7 @@ def make_builder(client: Cli, project: Path, *arguments: str) -> subprocess.Comp
 
 
 def test_a_node_for_each_platform_of_the_project(client: Cli, base_reference: str, tmp_path: Path) -> None:
-    project = write_tree(tmp_path / "project", {"lamella.toml": TOML})
+    project = write_tree(tmp_path / "project", {"lamella.toml": PROJECT})
     made = make_builder(client, project, "--driver-opt", "requests.cpu=4,limits.memory=8Gi")
     assert made.returncode == 0, made.stderr
     buildx = docker_plugins(require_component(DOCKER_28))["docker-buildx"]
@@ -93,7 +79,7 @@ def test_a_node_for_each_platform_of_the_project(client: Cli, base_reference: st
     for architecture in ("amd64", "arm64"):
         assert f'nodeselector="kubernetes.io/arch={architecture}"' in said
 
-    write_tree(project, {"lamella.toml": TOML.replace("BASE", base_reference).replace('"linux/amd64", ', "")})
+    write_tree(project, {"lamella.toml": PROJECT.replace("BASE", base_reference).replace('"linux/amd64", ', "")})
     client.run(project, "lock", check=False)
 
     step = write_tree(tmp_path / "step", {"lamella.toml": STEP.replace("BASE", base_reference)})
@@ -106,7 +92,7 @@ def test_a_node_for_each_platform_of_the_project(client: Cli, base_reference: st
 
 def test_an_option_that_buildx_does_not_know_is_refused_at_once(client: Cli, tmp_path: Path) -> None:
     """So the test above would see an option that went away."""
-    project = write_tree(tmp_path / "project", {"lamella.toml": TOML})
+    project = write_tree(tmp_path / "project", {"lamella.toml": PROJECT})
     made = make_builder(client, project, "--driver-opt", "nonsense=1")
     assert made.returncode != 0
     assert "invalid driver option nonsense" in made.stderr

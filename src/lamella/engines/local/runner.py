@@ -32,7 +32,7 @@ from lamella.engines.local.values import (
     StepOutcome,
     StepSpec,
 )
-from lamella.errors import IntegrityError, LamellaError, ResourceError, SandboxError, StepError
+from lamella.errors import LamellaError, ResourceError, SandboxError, StepError
 from lamella.graph.facts import BaseFacts
 from lamella.graph.facts_format import parse_facts
 from lamella.graph.fileset import FileSet, parse_fileset
@@ -40,9 +40,8 @@ from lamella.graph.protocols import HostTools
 from lamella.graph.record import LayerResult
 from lamella.host.probes import emulator, machine, platform_of
 from lamella.oci.config import RuntimeConfig
-from lamella.oci.digest import short_digest
 from lamella.process import interrupts_left_to_programs, paste
-from lamella.store.snapshots import StagedSnapshot
+from lamella.store.snapshots import StagedSnapshot, missing_snapshot
 from lamella.store.store import Store
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ class LocalRunner:
 
         found = self._store.snapshots.find(snapshot)
         if found is None:
-            raise _missing(snapshot)
+            raise missing_snapshot(snapshot)
         with self._store.snapshots.stage() as staged:
             made = self._call("export", export_job(found, staged, compressor))
             return keep_export(self._store, from_plain(made, ExportReply), compressor)
@@ -268,7 +267,7 @@ class LocalRunner:
     def _tree(self, identity: str) -> Path:
         found = self._store.snapshots.find(identity)
         if found is None:
-            raise _missing(identity)
+            raise missing_snapshot(identity)
         return found.path
 
     def _unpack(self, layer: LayerBlob) -> BaseLayer:
@@ -332,10 +331,3 @@ def _failure(spec: StepSpec, reply: StepReply, log: StepLog) -> LamellaError:
             hint=f"look at its surroundings with: lamella shell {spec.name}",
         )
     return log.explain(error, spec.key)
-
-
-def _missing(identity: str) -> IntegrityError:
-    return IntegrityError(
-        f"snapshot {short_digest(identity)} is not in the store any more",
-        hint="run: lamella cache repair, then build again",
-    )

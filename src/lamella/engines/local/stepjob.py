@@ -20,11 +20,10 @@ from lamella.engines.local.jobs import (
     TmpfsJob,
 )
 from lamella.engines.local.values import Chain, RunnerSettings, SnapshotInput, StepSpec
-from lamella.errors import ConfigError, IntegrityError, InternalError
+from lamella.errors import ConfigError, InternalError
 from lamella.graph.mount import BindMount, CacheMount, SecretMount, StateMount, TmpfsMount
 from lamella.graph.op import Command
-from lamella.oci.digest import short_digest
-from lamella.store.snapshots import Snapshot
+from lamella.store.snapshots import Snapshot, missing_snapshot
 from lamella.store.store import Store
 from lamella.values import dataclass, replace
 
@@ -102,10 +101,7 @@ def _tree(store: Store, identity: str) -> str:
 def _snapshot(store: Store, identity: str) -> Snapshot:
     found = store.snapshots.find(identity)
     if found is None:
-        raise IntegrityError(
-            f"snapshot {short_digest(identity)} is not in the store any more",
-            hint="run: lamella cache repair, then build again",
-        )
+        raise missing_snapshot(identity)
     return found
 
 

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lamella.engines.buildkit.trees import merged
-from lamella.errors import IntegrityError
 from lamella.graph.fileset import Entry, EntryType, FileSet
 from lamella.layers.content import Content, directory_content
 from lamella.layers.contents import kept_bytes, kept_root
 from lamella.layers.view import TreeView
-from lamella.oci.digest import short_digest
-from lamella.store.snapshots import Snapshot, contents_id
+from lamella.store.snapshots import Snapshot, contents_id, missing_snapshot
 from lamella.store.store import Store
 from lamella.values import dataclass
 
@@ -32,10 +30,7 @@ def find_element(store: Store, identity: str) -> Snapshot:
     """An element of a chain by its id: as a tree, or the bytes of its files. Raises IntegrityError when it is gone."""
     found = store.snapshots.find(identity) or store.snapshots.find(contents_id(identity))
     if found is None:
-        raise IntegrityError(
-            f"snapshot {short_digest(identity)} is not in the store any more",
-            hint="run: lamella cache repair, then build again",
-        )
+        raise missing_snapshot(identity)
     return found
 
 
