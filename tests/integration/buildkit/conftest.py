@@ -19,5 +19,5 @@ def container_builder(
     make_image(docker28, base_reference, folder)
     builder = create_builder(docker28, folder / "buildx", "boxed")
     yield builder
-    builder.buildx("rm", "--force", builder.name)
+    builder.remove()
     docker28.cli("rmi", "--force", IMAGE)

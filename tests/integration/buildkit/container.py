@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.integration.components.installed import GO, require_component
-from tests.integration.components.tools import DockerEngine, run_tool
+from tests.integration.components.tools import DockerEngine, ToolError, run_tool
 from tests.integration.e2e.conftest import Cli, write_tree
 
 IMAGE = "lamella-test/buildkit:1"
@@ -50,6 +50,16 @@ class ContainerBuilder:
     def buildx(self, *arguments: str) -> str:
         """Standard output of buildx."""
         return run_tool([self.engine.buildx_path, *arguments], env=dict(self.env))
+
+    def remove(self) -> None:
+        """The builder and its container. buildx looks, stops and removes, and ends with an error when the container is
+        gone in between; what counts is that it is gone.
+        """
+        try:
+            self.buildx("rm", "--force", self.name)
+        except ToolError:
+            if self.engine.cli("ps", "--all", "--quiet", "--filter", f"name=^{self.container}$").strip():
+                raise
 
 
 def make_image(docker: DockerEngine, base: str, folder: Path) -> None:

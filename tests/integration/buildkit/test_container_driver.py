@@ -68,7 +68,7 @@ def test_a_container_that_cannot_be_made_is_told_with_the_engines_words(
     try:
         done = build(tmp_path, store, lost, base_reference, "imageless")
     finally:
-        builder.buildx("rm", "--force", lost.name)
+        lost.remove()
     assert done.returncode == 6
     assert "builder 'imageless' is not running and cannot be started: " in done.stderr
     assert "127.0.0.1:1" in done.stderr, "the engine's own words"
