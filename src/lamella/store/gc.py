@@ -66,7 +66,6 @@ def collect(parts: Parts, policy: GcPolicy, *, dry_run: bool = False) -> GcRepor
         if not dry_run:
             _tidy(context, policy.keep)
             context.empty_trash()  # first of all: on a full disk nothing can be written before
-            parts.index().remove(removal.id for removal in removed if removal.kind == "record")
     before = sum(item.size for item in stock.objects.values()) + sum(item.size for item in mutable)
     gone = sum(removal.size for removal in removed if removal.kind != "record")
     return GcReport(removed, before - gone, busy, dry_run)

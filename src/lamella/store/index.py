@@ -1,17 +1,17 @@
 """The index: SQLite beside the files, for what a file name cannot answer (RELIABILITY S4).
 
 It holds nothing that the files do not say: which record is the newest of a vertex name, and which blobs were
-checked in this boot. It is brought up to date from the records' folders whenever those changed, so a crash between
-file and row costs nothing, and one that is damaged, empty or of another version is moved aside and made anew.
+checked in this boot. A record's row is not written with its file: when somebody asks, the index is brought up to date
+from the records' folders that changed, so a crash between file and row costs nothing and a build that asks nothing
+writes no row. One that is damaged, empty or of another version is moved aside and made anew.
 
-``synchronous=FULL`` with a rollback journal rather than WAL: there is one small write per executed step, a store
-may lie on a read-only medium, and one file is all there is to move aside.
+``synchronous=FULL`` with a rollback journal rather than WAL: writes are few and small, a store may lie on a read-only
+medium, and one file is all there is to move aside.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
@@ -38,6 +38,11 @@ CREATE TABLE checked (digest TEXT PRIMARY KEY, boot TEXT NOT NULL, device INTEGE
 """
 
 _INSERT = "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?)"
+_FORGET = "DELETE FROM record WHERE key = ?"
+_FORGET_RECORDS = "DELETE FROM record WHERE shard = ?"
+_FORGET_SHARD = "DELETE FROM shard WHERE name = ?"
+_KNOW_SHARD = "INSERT OR REPLACE INTO shard VALUES (?, ?)"
+_Change = tuple[str, tuple[object, ...]]
 _SETTLED_SECONDS = 2
 _SYNC_SECONDS = 1.0
 
@@ -47,19 +52,27 @@ class Index:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._file = IndexFile(context, _SCHEMA, INDEX_FORMAT)
         self._boot = _boot_id()
         self._synced = (-1, 0.0)
+        self._checked: dict[str, Fingerprint] = {}
+        self._file = IndexFile(context, _SCHEMA, INDEX_FORMAT, self._take_over)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Writes down which blobs were checked, and closes the file."""
+        try:
+            if self._checked:
+                self._file.run(self._write_checked)
+        finally:
+            self._file.close()
 
-    def latest(self, project: str, name: str) -> tuple[str, ...]:
-        """Keys of the newest records of a vertex name, newest first, at most three."""
+    def latest(self, project: str, name: str, *, look: bool = False) -> tuple[str, ...]:
+        """Keys of the newest records of a vertex name, newest first, at most three.
+
+        Changes of the last second may be missing unless ``look``, which looks at the folders in any case.
+        """
 
         def query(connection: Connection) -> tuple[str, ...]:
-            self._sync(connection, force=False)
+            self._sync(connection, force=look)
             rows = connection.execute(
                 "SELECT key FROM record WHERE project = ? AND name = ? ORDER BY created DESC, key LIMIT 3",
                 (project, name),
@@ -67,16 +80,6 @@ class Index:
             return tuple(row[0] for row in rows)
 
         return self._file.run(query)
-
-    def add(self, record: Record, inode: int) -> None:
-        """Notes a record whose file has just been committed."""
-        self._file.run(lambda connection: _write(connection, _INSERT, [_row(record, inode)]))
-
-    def remove(self, keys: Iterable[str]) -> None:
-        """Forgets records."""
-        rows = [(key,) for key in keys]
-        if rows:
-            self._file.run(lambda connection: _write(connection, "DELETE FROM record WHERE key = ?", rows))
 
     def keys(self) -> frozenset[str]:
         """Keys of all records that it knows, after a look at the folders."""
@@ -97,19 +100,19 @@ class Index:
             ).fetchone()
             return row is not None and tuple(row) == fingerprint
 
-        return bool(self._boot) and self._file.run(query)
+        return bool(self._boot) and (self._checked.get(digest) == fingerprint or self._file.run(query))
 
     def add_checked(self, digest: str, fingerprint: Fingerprint) -> None:
-        """Remembers that a file was found right; what earlier boots knew is forgotten."""
-
-        def write(connection: Connection) -> None:
-            with transaction(connection):
-                connection.execute("DELETE FROM checked WHERE boot != ?", (self._boot,))
-                row = (digest, self._boot, *fingerprint)
-                connection.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-
+        """Remembers that a file was found right; other processes see it when this one is done."""
         if self._boot:
-            self._file.run(write)
+            self._checked[digest] = fingerprint
+
+    def _write_checked(self, connection: Connection) -> None:
+        """What was found right, and nothing of earlier boots."""
+        with transaction(connection):
+            connection.execute("DELETE FROM checked WHERE boot != ?", (self._boot,))
+            rows = [(digest, self._boot, *found) for digest, found in self._checked.copy().items()]
+            connection.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def problem(self) -> str:
         """What SQLite finds wrong with the file; empty for nothing. Does not repair."""
@@ -121,29 +124,36 @@ class Index:
         return len(self.keys())
 
     def _sync(self, connection: Connection, *, force: bool) -> None:
-        """Takes over what changed in the records' folders, by their modification times."""
+        """Takes over what changed, if that was not done a moment ago."""
         now = (self._file.generation, self._context.clock.monotonic())
         if not force and now[0] == self._synced[0] and now[1] - self._synced[1] < _SYNC_SECONDS:
             return
+        self._take_over(connection)
+        self._synced = now
+
+    def _take_over(self, connection: Connection) -> None:
+        """Brings the rows up to date from the records' folders, by their modification times."""
         folder = self._context.layout.folder("records")
-        known = dict(connection.execute("SELECT name, mtime_ns FROM shard"))
+        known: dict[str, int] = dict(connection.execute("SELECT name, mtime_ns FROM shard"))
         there = {}
         for shard in os.listdir(folder):
             with suppress(FileNotFoundError):
                 there[shard] = os.stat(folder / shard).st_mtime_ns
-        changed = {shard: mtime for shard, mtime in there.items() if known.get(shard) != mtime}
-        gone = known.keys() - there.keys()
-        if changed or gone:
+        changes: list[_Change] = []
+        for shard in known.keys() - there.keys():
+            changes += [(_FORGET_RECORDS, (shard,)), (_FORGET_SHARD, (shard,))]
+        for shard, mtime in there.items():
+            if known.get(shard) != mtime:
+                changes += self._changes(connection, folder / shard, mtime, known.get(shard))
+        if changes:
             with transaction(connection):
-                for shard in gone:
-                    connection.execute("DELETE FROM record WHERE shard = ?", (shard,))
-                    connection.execute("DELETE FROM shard WHERE name = ?", (shard,))
-                for shard, mtime in changed.items():
-                    self._sync_shard(connection, folder / shard, mtime)
-        self._synced = now
+                for statement, row in changes:
+                    connection.execute(statement, row)
 
-    def _sync_shard(self, connection: Connection, folder: Path, mtime: int) -> None:
+    def _changes(self, connection: Connection, folder: Path, mtime: int, known: int | None) -> list[_Change]:
+        """What has to be written so that the rows are what is in a folder; nothing when they are."""
         rows = dict(connection.execute("SELECT key, inode FROM record WHERE shard = ?", (folder.name,)))
+        changes: list[_Change] = []
         seen = set()
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -153,16 +163,13 @@ class Index:
                     continue
                 with suppress(OSError, HostileInputError):
                     record = parse_record(Path(entry.path).read_bytes()).record
-                    connection.execute(_INSERT, _row(record, entry.inode()))
-        connection.executemany("DELETE FROM record WHERE key = ?", [(key,) for key in rows.keys() - seen])
+                    changes.append((_INSERT, _row(record, entry.inode())))
+        changes += [(_FORGET, (key,)) for key in rows.keys() - seen]
         # Two changes within one tick of the clock leave one time, so a young one is looked at again.
         settled = self._context.clock.now() - mtime // 10**9 >= _SETTLED_SECONDS
-        connection.execute("INSERT OR REPLACE INTO shard VALUES (?, ?)", (folder.name, mtime if settled else 0))
-
-
-def _write(connection: Connection, statement: str, rows: list[tuple[object, ...]] | list[tuple[str]]) -> None:
-    with transaction(connection):
-        connection.executemany(statement, rows)
+        if known != (mark := mtime if settled else 0):
+            changes.append((_KNOW_SHARD, (folder.name, mark)))
+        return changes
 
 
 def _row(record: Record, inode: int) -> tuple[object, ...]:

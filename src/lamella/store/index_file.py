@@ -10,11 +10,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from lamella.commit import TEMPORARY_PREFIX, commit_bytes
 from lamella.errors import ResourceError, StoreBusyError
 from lamella.host.locks import hold
 from lamella.store.context import LOCK_TIMEOUT, Context, random_name
@@ -30,14 +31,16 @@ _BUSY_SECONDS = 30.0
 
 
 class IndexFile:
-    """One open index. ``schema`` makes its tables, ``version`` is its ``user_version``. Thread-safe.
+    """One open index. ``schema`` makes its tables, ``version`` is its ``user_version``, ``fill`` writes the first rows
+    of a new one. Thread-safe.
 
     ``generation`` grows whenever another file takes the place of the one that was open. Raises StoreBusyError when
     another process keeps it locked.
     """
 
-    def __init__(self, context: Context, schema: str, version: int) -> None:
+    def __init__(self, context: Context, schema: str, version: int, fill: Callable[[sqlite3.Connection], None]) -> None:
         self._context = context
+        self._fill = fill
         self._script = f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;"
         self._version = version
         self._path = context.layout.index
@@ -134,14 +137,21 @@ class IndexFile:
                 return sound
             if os.path.lexists(self._path):
                 self._move_aside(told=True)
-            connection = _connect(self._path)
-            try:
+            commit_bytes(self._path, self._new_file(), staging=self._context.layout.staging, mode=0o644)
+            return _connect(self._path)
+
+    def _new_file(self) -> bytes:
+        """The bytes of a new index: made without any sync, for the commit that follows does it once."""
+        draft = self._context.layout.staging / f"{TEMPORARY_PREFIX}{random_name()}"
+        try:
+            with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = OFF")
+                connection.execute("PRAGMA journal_mode = MEMORY")
                 connection.executescript(self._script)
-            except BaseException:
-                connection.close()
-                self._path.unlink(missing_ok=True)
-                raise
-            return connection
+                self._fill(connection)
+            return draft.read_bytes()
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _in_memory(self, error: Exception | None) -> sqlite3.Connection:
         if error is not None:

@@ -30,14 +30,8 @@ __all__ = ["RecordIndex", "Records"]
 class RecordIndex(Protocol):
     """What finds records by other things than their key."""
 
-    def latest(self, project: str, name: str) -> tuple[str, ...]:
-        """Keys of the newest records of a vertex name, newest first."""
-
-    def add(self, record: Record, inode: int) -> None:
-        """Notes a record whose file has just been committed."""
-
-    def remove(self, keys: Iterable[str]) -> None:
-        """Forgets records."""
+    def latest(self, project: str, name: str, *, look: bool = False) -> tuple[str, ...]:
+        """Keys of the newest records of a vertex name, newest first. ``look``: the folders have just changed."""
 
 
 class Records:
@@ -51,6 +45,7 @@ class Records:
         self._blobs = blobs
         self._snapshots = snapshots
         self._variants = variants
+        self._changed = False
 
     def put(self, record: Record, *, also: Iterable[str] = (), elsewhere: bool = False) -> None:
         """Stores a record, in place of an older one of its key.
@@ -72,7 +67,7 @@ class Records:
             with disk_errors("storing a record", path):
                 path.parent.mkdir(mode=0o755, exist_ok=True)
             replace_file(path, record_to_bytes(stored), staging=self._context.layout.staging, what="storing a record")
-        self._index().add(record, os.stat(path).st_ino)
+        self._changed = True
 
     def find(self, key: str) -> Record | None:
         """The record of a resolved key when all that it needs is there; what was found is under the open leases."""
@@ -116,7 +111,8 @@ class Records:
 
     def latest(self, project: str, name: str) -> Record | None:
         """The newest record of a vertex name in a project, whether or not its objects are still there."""
-        for key in self._index().latest(project, name):
+        changed, self._changed = self._changed, False
+        for key in self._index().latest(project, name, look=changed):
             stored = self.load(self._context.layout.record(key))
             if stored is not None:
                 return stored.record
@@ -153,7 +149,7 @@ class Records:
             return False
         trash = self._context.discard(self._context.layout.record(key))
         self._context.empty(trash)
-        self._index().remove((key,))
+        self._changed = True
         return trash is not None
 
     def _has(self, kind: str, identity: str, size: int) -> bool:

@@ -149,15 +149,14 @@ def test_what_is_no_regular_file_is_refused_and_replaced(store: Store, tmp_path:
     assert (tmp_path / "canary").read_bytes() == DATA
 
 
-def test_checked_once_is_checked_for_this_boot_also_for_other_processes(
-    store: Store, clock: FixedClock, tmp_path: Path
-) -> None:
-    digest = store.blobs.put_bytes(DATA)
-    clock.advance(60)
-    store.blobs.open(digest).close()
-    status = store.blobs.path(digest).stat()
-    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    assert store.index().known(digest, mark)
+def test_checked_once_is_checked_for_this_boot_also_for_other_processes(clock: FixedClock, tmp_path: Path) -> None:
+    with open_store(tmp_path / "store", clock) as store:
+        digest = store.blobs.put_bytes(DATA)
+        clock.advance(60)
+        store.blobs.open(digest).close()
+        status = store.blobs.path(digest).stat()
+        mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        assert store.index().known(digest, mark)
     with open_store(tmp_path / "store", clock) as other:
         assert other.index().known(digest, mark)
         overwrite(other, digest, CORRUPTIONS["one bit"])
