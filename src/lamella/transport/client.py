@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from lamella.errors import ConfigError, LamellaError, RegistryError
+from lamella.transport.lean import leave_out_http2
 from lamella.transport.redaction import clean_body, redact_url
 from lamella.transport.retry import RETRIED_STATUS, RetryPolicy, Timing, backoff, retry_after
 from lamella.transport.settings import HttpSettings, proxy_for
@@ -216,6 +217,7 @@ class Client:
         raise FinalError(f"{_host(url)} redirects more than {_REDIRECT_LIMIT} times")
 
     def _send(self, method: str, url: str, headers: Headers, body: Body | None, patience: float) -> Opened:
+        leave_out_http2()
         import urllib3
 
         parts = _checked(url)
