@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from lamella.api.builders import check_builder
-from lamella.api.local import EngineContext, make_fallback, make_parts
+from lamella.api.local import EngineContext, Steps, make_parts
 from lamella.engines.base import Engine, SolveOutcome, SolveRequest
 from lamella.engines.local.solver import LocalEngine
 from lamella.errors import ConfigError, RegistryError, SandboxError
@@ -14,8 +14,6 @@ from lamella.graph.events import EventSink
 if TYPE_CHECKING:
     from lamella.api.options import SessionOptions
     from lamella.engines.buildkit.engine import BuildkitEngine
-    from lamella.engines.local.steps import StepMaker
-    from lamella.engines.plain.fallback import FallbackRunner
     from lamella.engines.solving import EngineParts
     from lamella.project.projectfile import ProjectFile
 
@@ -40,15 +38,14 @@ def make_engine(session: ProjectContext) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"there is no engine {name!r}", hint=f"engines are {', '.join(ENGINES)}")
     check_builder(session)
-    runner = make_fallback(session)
-    parts, steps = make_parts(session, runner)
+    parts, steps = make_parts(session)
     if name == "buildkit":
-        runner.allow()
+        steps.runner.allow()
         return _buildkit(session, parts, steps)
-    return LocalEngine(parts) if name == "local" else _AutoEngine(session, parts, steps, runner)
+    return LocalEngine(parts) if name == "local" else _AutoEngine(session, parts, steps)
 
 
-def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker, why: str = "") -> BuildkitEngine:
+def _buildkit(session: ProjectContext, parts: EngineParts, steps: Steps, why: str = "") -> BuildkitEngine:
     from lamella.api.sandbox import PROXIES
     from lamella.canonical import FrozenMap, digest_value
     from lamella.engines.buildkit.choice import Connection
@@ -67,7 +64,7 @@ def _buildkit(session: ProjectContext, parts: EngineParts, steps: StepMaker, why
         why=why,
     )
     connection = Connection(options.environ, options.engine.builder, emulate=options.engine.emulate)
-    return BuildkitEngine(parts, Phases(connection, steps, steps.products, settings))
+    return BuildkitEngine(parts, Phases(connection, steps.maker, steps.maker.products, settings))
 
 
 def describe_builder(options: SessionOptions) -> str:
@@ -86,12 +83,11 @@ class _AutoEngine:
 
     name = "auto"
 
-    def __init__(self, session: ProjectContext, parts: EngineParts, steps: StepMaker, runner: FallbackRunner) -> None:
+    def __init__(self, session: ProjectContext, parts: EngineParts, steps: Steps) -> None:
         self._session = session
-        self._runner = runner
         self._parts = parts
         self._steps = steps
-        self._local = LocalEngine(parts, runner.check, "this machine can run the steps")
+        self._local = LocalEngine(parts, steps.check, "this machine can run the steps")
 
     def solve(self, request: SolveRequest, sink: EventSink) -> SolveOutcome:
         """See :class:`lamella.engines.base.Engine`. What the first engine made has its record for the second."""
@@ -100,7 +96,7 @@ class _AutoEngine:
         except SandboxError as error:
             why = error
         reason = f"the embedded engine cannot run the steps: {why.message}"
-        self._runner.allow()
+        self._steps.runner.allow()
         try:
             return _buildkit(self._session, self._parts, self._steps, reason).solve(request, sink)
         except (SandboxError, RegistryError) as error:

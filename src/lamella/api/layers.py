@@ -133,7 +133,7 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     ``part`` names one of several steps (``app:deps``); the last one is taken otherwise. Raises ConfigError for a
     layer that runs no step.
     """
-    from lamella.api.local import make_fallback, make_parts
+    from lamella.api.local import make_parts
 
     check_layer(session, selection.layer)
     graph = session.lower(selection)
@@ -154,14 +154,14 @@ def open_shell(session: Session, selection: Selection, part: str, options: Build
     parts = resolver.parts(key, results)
     if parts is None or not isinstance(vertex.op, ExecOp):
         raise IntegrityError(f"an input of {vertex.info.name} is not in the store any more", hint="build again")
-    shared, maker = make_parts(session, make_fallback(session))
+    shared, steps = make_parts(session)
     try:
         work = Work(key, vertex, parts, results, request, resolver, sink.emit)
         if gone := absent_inputs(work, session.store, shared.restorer, shared.unpack):
             _make_again(session, graph, gone, options, sink)
         text = f"a shell where {vertex.info.name} runs; exit leaves it"
         sink.emit(Message(session.clock.monotonic(), "info", text))
-        return maker.runner.shell(maker.step_spec(work, vertex.op))
+        return steps.runner.shell(steps.maker.step_spec(work, vertex.op))
     finally:
         shared.close()
 

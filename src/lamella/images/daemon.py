@@ -6,46 +6,32 @@ program, which knows the user's configuration.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lamella.errors import RegistryError
+from lamella.images.daemon_wire import Wire, tcp_connector, unix_connector
 
-__all__ = ["DockerApi", "find_api"]
+__all__ = ["DockerApi", "diff_ids", "find_api"]
 
-_TIMEOUT = 600.0
-_CONNECT = 5.0
 _LOOKED_AT = 40
 """Images whose layers are asked for; more would cost more than they save."""
 _DEFAULT = "/var/run/docker.sock"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("docker", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_CONNECT)
-        self.sock.connect(self._path)
-        self.sock.settimeout(_TIMEOUT)
+_PORT = 2375
 
 
 class DockerApi:
     """One daemon by its address, on one connection. Not thread-safe. All calls raise RegistryError."""
 
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     def close(self) -> None:
         """Closes the connection."""
-        self._connection.close()
+        self._wire.close()
 
     def is_answering(self) -> bool:
         """Whether the daemon answers at all."""
@@ -66,22 +52,16 @@ class DockerApi:
             return None
         return document if isinstance(document, dict) and status == 200 else {}
 
-    def chains(self, first: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """The diff_ids of images that are there, those of ``first`` before others, newest before older ones."""
+    def chains(self) -> Iterator[tuple[str, ...]]:
+        """The diff_ids of images that are there, newest first; each is asked for when it is wanted."""
         listed = self._get("/images/json")
         ids = [str(row.get("Id", "")) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-        chains = []
-        for name in (*first, *ids[:_LOOKED_AT]):
-            found = self.image(name)
-            layers = ((found or {}).get("RootFS") or {}).get("Layers") or []
-            if layers:
-                chains.append(tuple(str(layer) for layer in layers))
-        return chains
+        for one in ids[:_LOOKED_AT]:
+            yield diff_ids(self.image(one))
 
     def load(self, archive: BinaryIO, size: int) -> str:
         """Loads an archive of ``size`` bytes; the daemon's words when it refuses, empty when it is done."""
-        headers = {"Content-Type": "application/x-tar", "Content-Length": str(size)}
-        status, document = self._ask("POST", "/images/load?quiet=1", archive, headers)
+        status, document = self._ask("POST", "/images/load?quiet=1", archive, size)
         lines = document if isinstance(document, list) else [document]
         errors = [str(line["error"]) for line in lines if isinstance(line, dict) and line.get("error")]
         if status != 200:
@@ -94,17 +74,18 @@ class DockerApi:
             raise RegistryError(f"the Docker daemon answered {path} with status {status}")
         return document
 
-    def _ask(
-        self, method: str, path: str, body: BinaryIO | None = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Any]:
+    def _ask(self, method: str, path: str, body: BinaryIO | None = None, size: int = 0) -> tuple[int, Any]:
         try:
-            self._connection.request(method, path, body=body, headers=dict(headers or {}))
-            answer = self._connection.getresponse()
-            data = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
+            status, data = self._wire.ask(method, path, body, size)
+        except OSError as error:
             raise RegistryError(f"the Docker daemon does not answer: {error}") from error
-        return answer.status, _documents(data)
+        return status, _documents(data)
+
+
+def diff_ids(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The layers of an image, lowest first, by what :meth:`DockerApi.image` says of it."""
+    layers: Iterable[object] = ((found or {}).get("RootFS") or {}).get("Layers") or ()
+    return tuple(str(layer) for layer in layers)
 
 
 def _documents(data: bytes) -> Any:
@@ -127,10 +108,20 @@ def find_api(env: Mapping[str, str]) -> DockerApi | None:
         return None
     scheme, _, place = (env.get("DOCKER_HOST") or f"unix://{_DEFAULT}").partition("://")
     if scheme == "unix":
-        return DockerApi(_UnixConnection(place)) if os.path.exists(place) else None
+        return DockerApi(Wire(unix_connector(place), "docker")) if os.path.exists(place) else None
     if scheme == "tcp" and place:
-        return DockerApi(http.client.HTTPConnection(place, timeout=_TIMEOUT))
+        return _over_tcp(place)
     return None
+
+
+def _over_tcp(place: str) -> DockerApi | None:
+    """``host:port``; None for what is none, which the docker program then says."""
+    try:
+        parts = urlsplit(f"tcp://{place}")
+        host, port = parts.hostname, parts.port or _PORT
+    except ValueError:
+        return None
+    return DockerApi(Wire(tcp_connector(host, port), parts.netloc)) if host else None
 
 
 def _has_context(env: Mapping[str, str]) -> bool:

@@ -7,13 +7,15 @@ asked whether it has the image with all of its layers; when not, or when it cann
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
+from itertools import chain
+from typing import Any, BinaryIO
 
 from lamella.canonical import canonical_json
 from lamella.errors import InternalError, LamellaError, RegistryError
-from lamella.images.daemon import DockerApi, find_api
+from lamella.images.daemon import DockerApi, diff_ids, find_api
 from lamella.images.docker_cli import DockerCli
 from lamella.images.outputs.archive import ArchiveFile, small_file, write_archive
 from lamella.images.outputs.docker import check_names, docker_files
@@ -31,6 +33,8 @@ __all__ = ["load_images"]
 _NAME = "io.containerd.image.name"
 _TAIL = 4096
 _IN_MEMORY = 16 << 20
+_SOON_SENT = 8 << 20
+"""Bytes that a daemon takes in the time of the questions about all of its images."""
 
 
 def load_images(store: Store, images: Sequence[StoredImage], docker: DockerCli, *, mtime: int = 0) -> None:
@@ -44,46 +48,73 @@ def load_images(store: Store, images: Sequence[StoredImage], docker: DockerCli, 
     containerd = False
     if api is not None:
         try:
-            containerd = api.is_containerd()
-            if all(
-                _is_there(api, image, containerd) or _load_sparse(store, image, api, mtime, containerd)
-                for image in images
-            ):
-                return
-        except LamellaError:
-            pass  # what is wrong is said by the docker program, in its own words
+            with suppress(LamellaError):  # what is wrong is said by the docker program, in its own words
+                if all(_bring(store, image, api, mtime) for image in images):
+                    return
+            with suppress(LamellaError):
+                containerd = api.is_containerd()
         finally:
             api.close()
     whole = _layout(store, images).files() if containerd else docker_files(store, images)
     _load_whole(images, whole, docker, mtime)
 
 
-def _is_there(api: DockerApi, image: StoredImage, containerd: bool) -> bool:
-    """Whether the daemon has this very image under all of its names, with every layer."""
-    wanted = list(image.config.diff_ids)
-    for name in image.names:
-        found = api.image(name)
-        if not found or ((found.get("RootFS") or {}).get("Layers") or []) != wanted:
-            return False
-        ids = {image.manifest.config.digest, image.descriptor.digest}
-        if found.get("Id") not in ids:
-            return False
-        if containerd and not all(one.get("Available") for one in found.get("Manifests") or [{}]):
-            return False
-    return bool(image.names)
-
-
-def _load_sparse(store: Store, image: StoredImage, api: DockerApi, mtime: int, containerd: bool) -> bool:
-    """Sends what the daemon lacks; false when it has nothing of the image, or not all of it afterwards."""
-    known = max((_common(chain, image.config.diff_ids) for chain in api.chains(image.names)), default=0)
+def _bring(store: Store, image: StoredImage, api: DockerApi, mtime: int) -> bool:
+    """Sends what the daemon lacks of an image; false when it has nothing of it, or not all of it afterwards."""
+    found = [api.image(name) for name in image.names]
+    if _is_it(api, image, found):
+        return True
+    known = _known(image, chain(map(diff_ids, found), api.chains()))
     if not known:
         return False
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as archive:
-        write_archive(_sparse_files(store, image, known), archive, mtime=mtime)
+    files = _sparse_files(store, image, known)
+    with _room(sum(file.size for file in files)) as archive:
+        write_archive(files, archive, mtime=mtime)
         size = archive.tell()
         archive.seek(0)
-        refused = api.load(archive, size)  # type: ignore[arg-type]
-    return not refused and _is_there(api, image, containerd)
+        refused = api.load(archive, size)
+    return not refused and _is_it(api, image, [api.image(name) for name in image.names])
+
+
+def _room(size: int) -> BinaryIO:
+    """Where an archive of about ``size`` bytes waits until its length is known."""
+    if size <= _IN_MEMORY:
+        return BytesIO()
+    import tempfile
+
+    return tempfile.TemporaryFile()
+
+
+def _is_it(api: DockerApi, image: StoredImage, found: Sequence[Mapping[str, Any] | None]) -> bool:
+    """Whether all of an image's names are this very image, with every layer: ``found`` is what the daemon says."""
+    ids = {image.manifest.config.digest, image.descriptor.digest}
+    wanted = image.config.diff_ids
+    return bool(found) and all(
+        one and one.get("Id") in ids and diff_ids(one) == wanted and _is_whole(api, one) for one in found
+    )
+
+
+def _is_whole(api: DockerApi, found: Mapping[str, Any]) -> bool:
+    """Whether every blob of an image is there. A graph driver has no image without its layers, and says where they
+    are; containerd's store says so of each manifest since API v1.47, and nothing before.
+    """
+    manifests = found.get("Manifests")
+    if manifests:
+        return all(one.get("Available") for one in manifests)
+    return bool((found.get("GraphDriver") or {}).get("Data")) or not api.is_containerd()
+
+
+def _known(image: StoredImage, chains: Iterable[tuple[str, ...]]) -> int:
+    """How many of an image's layers are there, from the bottom up, by the layers of images that are.
+
+    Those are asked for no longer than what is left takes to be sent.
+    """
+    best = 0
+    for there in chains:
+        best = max(best, _common(there, image.config.diff_ids))
+        if best and sum(layer.descriptor.size for layer in image.layers[best:]) <= _SOON_SENT:
+            break
+    return best
 
 
 def _layout(store: Store, images: Sequence[StoredImage]) -> Layout:
@@ -131,6 +162,8 @@ def _sparse_files(store: Store, image: StoredImage, known: int) -> tuple[Archive
 
 
 def _load_whole(images: Sequence[StoredImage], files: Sequence[ArchiveFile], docker: DockerCli, mtime: int) -> None:
+    import tempfile
+
     with tempfile.TemporaryFile() as said:
         with spawn(
             docker.argv("load", "--quiet"),

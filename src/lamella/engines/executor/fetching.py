@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -60,7 +59,7 @@ class Fetcher:
     """Fetches for file vertices."""
 
     store: Store
-    downloader: Downloader
+    downloader: Callable[[], Downloader]
     locator: Callable[[], Locator]
     clock: Clock
 
@@ -88,14 +87,14 @@ class Fetcher:
         if work.request.options.offline:
             raise RegistryError(f"{work.vertex.info.name} must be fetched, and --offline forbids it")
         name = source.url.split("?")[0].rpartition("/")[2]
-        wanted = source.sha256 or (self.downloader.checksum(source.sums, name) if source.sums else "")
+        wanted = source.sha256 or (self.downloader().checksum(source.sums, name) if source.sums else "")
         secret = work.request.secrets.get(source.secret) if source.secret else None
-        blob = self.downloader.download(
+        blob = self.downloader().download(
             source.url, sha256=wanted, secret=secret, on_bytes=self._progress(work, source.url)
         )
         place = target / op.name
         if source.extract:
-            self.downloader.extract(blob, source.extract, place, name)
+            self.downloader().extract(blob, source.extract, place, name)
         else:
             with self.store.blobs.open(blob) as data, place.open("xb") as out:
                 while piece := data.read(1 << 20):
@@ -128,10 +127,13 @@ class Fetcher:
         unknown = tuple(wheel for wheel in wheels if not wheel.url)
         urls = self.locator().locate(unknown, python) if unknown else {}
         progress = self._progress(work, f"{len(wheels)} wheels", sum(wheel.size for wheel in wheels))
+        from concurrent.futures import ThreadPoolExecutor
+
+        downloader = self.downloader()
         with ThreadPoolExecutor(_PARALLEL) as pool:
             jobs = [
                 pool.submit(
-                    self.downloader.download,
+                    downloader.download,
                     wheel.url or urls[wheel.filename],
                     sha256=wheel.sha256,
                     secret=None,
