@@ -108,6 +108,15 @@ class Rooted:
         with self.handle(path) as handle:
             return os.fstat(handle)
 
+    def find(self, path: str) -> os.stat_result | None:
+        """Status of ``path`` itself; None when nothing is there, or one above it is a link and none is followed."""
+        try:
+            return self.lstat(path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) or (error.errno == errno.ELOOP and not self._links):
+                return None
+            raise
+
     def stat(self, path: str) -> os.stat_result:
         """Status of what ``path`` leads to inside the root."""
         with self.handle(path, follow=True) as handle:

@@ -81,7 +81,7 @@ class LowerView:
         for lower in self._lowers:
             ends = False
             for count in range(1, len(parts) + 1):
-                status = _status(lower, "/".join(parts[:count]))
+                status = lower.find("/".join(parts[:count]))
                 if status is None:
                     break
                 if is_whiteout(status):
@@ -94,11 +94,4 @@ class LowerView:
                     ends = ends or is_opaque(handle)
             if ends:
                 return None
-        return None
-
-
-def _status(root: Rooted, path: str) -> os.stat_result | None:
-    try:
-        return root.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
         return None

@@ -67,9 +67,10 @@ def scan_tree(root: str | os.PathLike[str] | int, options: ScanOptions = PRODUCT
 def scan_upper(upper: str | os.PathLike[str] | int, lowers: Iterable[str | os.PathLike[str] | int]) -> FileSet:
     """What an overlay mount changed, as a layer: its upper directory against the lower ones, topmost first.
 
-    A 0/0 character device becomes a whiteout and an opaque directory an opaque one, but only over something that a
-    lower directory shows there. Owners are as the caller sees them, so rootless results are read inside the user
-    namespace. Raises HostileInputError for an upper directory made with redirect_dir or metacopy.
+    A 0/0 character device, and a socket, which no layer holds, become a whiteout and an opaque directory an opaque
+    one, but only over something that a lower directory shows there. Owners are as the caller sees them, so rootless
+    results are read inside the user namespace. Raises HostileInputError for an upper directory made with redirect_dir
+    or metacopy.
     """
     with ExitStack() as stack:
         rooted = stack.enter_context(Rooted(upper, links=False))
@@ -173,7 +174,7 @@ class _Changes:
 
     def entry(self, item: Found) -> _Scanned:
         inside_opaque = bool(self._hidden) and item.path.startswith(self._hidden)
-        if is_whiteout(item.stat):
+        if is_whiteout(item.stat) or stat.S_ISSOCK(item.stat.st_mode):
             needed = not inside_opaque and self._below.shows(item.path)
             return Entry(item.path, EntryType.WHITEOUT, 0) if needed else None
         entry = _scan_one(item, KEEP, self._hasher)

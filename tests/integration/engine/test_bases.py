@@ -14,6 +14,7 @@ from lamella.engines.local.runner import LocalRunner
 from lamella.engines.local.values import BootstrapSpec, Chain, LayerBlob, RunnerSettings
 from lamella.errors import ConfigError, StepError
 from lamella.graph.op import BootstrapOp
+from lamella.layers.facts import changed_facts
 from lamella.oci.config import RuntimeConfig
 from lamella.oci.media import LAYER_TAR
 from lamella.store.store import Store
@@ -112,6 +113,26 @@ def test_facts_and_packages_of_a_chain(steps: Steps) -> None:
     packages = json.loads(steps.runner.packages(chain))
     assert packages["packages"]["dpkg:libc6:amd64"]
     assert steps.runner.packages(steps.base) == ran.outcome.packages
+
+
+def test_facts_follow_a_step_as_a_walk_would_find_them(steps: Steps) -> None:
+    """A chain of steps on a real base: each one's facts from those below it and its changes."""
+    chain = steps.base
+    facts = steps.runner.facts(chain, "", RuntimeConfig())
+    for commands in (
+        "true",
+        "useradd -u 1234 app; mkdir -m 750 /srv/app; chown app /srv/app; ln -s srv/app /shortcut",
+        "rm -rf /usr/share /shortcut; mkdir -p /usr/share/new /shortcut; touch /shortcut/x; chmod 711 /usr",
+        "dpkg --purge --force-all ca-certificates; mv /usr/bin/python3 /usr/bin/python; rm /etc/os-release",
+        """python3.11 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.bind("/srv/app/socket")'; chmod 700 /""",
+        "rm -rf /srv /etc/group; ln -s /etc/passwd /etc/group; echo > /usr/share/new/file",
+    ):
+        outcome = steps.run(steps.spec(commands, rootfs=chain)).outcome
+        chain = Chain((*chain.snapshots, outcome.snapshot))
+        walked = steps.runner.facts(chain, "", RuntimeConfig())
+        assert outcome.outline is not None
+        facts = changed_facts(facts, outcome.fileset, outcome.outline)
+        assert facts == walked, commands
 
 
 def test_the_same_packages_installed_twice_are_the_same_layer(steps: Steps) -> None:

@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from lamella.errors import HostileInputError
+from lamella.graph.facts import BaseFacts
 from lamella.graph.fileset import EntryType, FileSet
 from lamella.host.rooted import Rooted
 from lamella.layers.content import directory_content
+from lamella.layers.facts import changed_facts, extract_facts, outline_facts
 from lamella.layers.policy import ROOT_POLICY, UnpackMode
 from lamella.layers.snapshot import KEEP, hard_links, scan_tree, scan_upper
 from lamella.layers.tar import write_layer
 from lamella.layers.unpack import Unpacked, unpack_layer
+from lamella.oci.config import RuntimeConfig
 from tests.integration.components.presence import require_program, require_root
 from tests.integration.components.tools import run_tool
 from tests.integration.layers.overlays import OPTIONS, overlay
@@ -182,6 +185,43 @@ def test_row28_setuid_devices_and_capabilities_survive_as_root(tmp_path: Path) -
     assert os.getxattr(tmp_path / "r/cap", "security.capability").hex() == CAP_NET_BIND
     assert (tmp_path / "r/null").stat().st_rdev == os.makedev(1, 3)
     assert scan_tree(tmp_path / "r", KEEP) == done.fileset
+
+
+def test_a_socket_in_place_of_a_file_removes_the_file(tmp_path: Path) -> None:
+    lower, upper = make_tree(tmp_path / "lower", {"run/held": b"", "run/other": b""}), tmp_path / "upper"
+    with overlay(tmp_path / "m", [lower], upper) as merged, socket.socket(socket.AF_UNIX) as listener:
+        (merged / "run/held").unlink()
+        listener.bind(str(merged / "run/held"))
+    rows = [(entry.path, entry.type) for entry in scan_upper(upper, [lower])]
+    assert rows == [("run", EntryType.DIRECTORY), ("run/held", EntryType.WHITEOUT)]
+
+
+def test_facts_follow_what_an_overlay_caught(tmp_path: Path) -> None:
+    lower, upper, more = base(tmp_path), tmp_path / "upper", tmp_path / "more"
+    below = extract_facts(lower, platform="", runtime=RuntimeConfig())
+    with overlay(tmp_path / "m1", [lower], upper) as merged:
+        change(merged)
+    below = followed(below, upper, [lower], tmp_path / "m2")
+    with overlay(tmp_path / "m3", [upper, lower], more) as merged:
+        (merged / "whole/z").unlink()
+        (merged / "whole/z").mkdir()
+        shutil.rmtree(merged / "fresh")
+        (merged / "etc/passwd").write_text("app:x:7:7::/:\n")
+        merged.chmod(0o711)
+    facts = followed(below, more, [upper, lower], tmp_path / "m4")
+    assert facts.directories["/"].mode == 0o711
+    assert facts.user("app") is not None
+
+
+def followed(below: BaseFacts, upper: Path, lowers: list[Path], point: Path) -> BaseFacts:
+    """The facts of a chain by its topmost layer's changes, which a walk of the chain has to find too."""
+    with overlay(point, [upper, *lowers]) as merged:
+        walked = extract_facts(merged, platform="", runtime=RuntimeConfig())
+        with Rooted(merged) as rooted:
+            outline = outline_facts(rooted, runtime=RuntimeConfig())
+    facts = changed_facts(below, scan_upper(upper, lowers), outline)
+    assert facts == walked
+    return facts
 
 
 def _raw(value: str) -> str:

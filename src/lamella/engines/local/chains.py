@@ -14,7 +14,7 @@ from lamella.errors import SandboxError
 from lamella.host.rooted import Rooted
 from lamella.process import SYSTEM_PATH
 
-__all__ = ["look", "probe", "remove", "unpack"]
+__all__ = ["facts_outline", "look", "probe", "remove", "unpack"]
 
 
 def unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
@@ -55,6 +55,16 @@ def _facts(root: str, platform: str) -> bytes:
     from lamella.oci.config import RuntimeConfig
 
     return facts_to_bytes(extract_facts(root, platform=platform, runtime=RuntimeConfig()))
+
+
+def facts_outline(root: str) -> bytes:
+    """The outline of a mounted chain's facts, in stored form."""
+    from lamella.graph.facts_format import facts_to_bytes
+    from lamella.layers.facts import outline_facts
+    from lamella.oci.config import RuntimeConfig
+
+    with Rooted(root) as rooted:
+        return facts_to_bytes(outline_facts(rooted, runtime=RuntimeConfig()))
 
 
 def probe(sandbox: Sandbox) -> dict[str, Any]:

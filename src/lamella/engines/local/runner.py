@@ -127,12 +127,14 @@ class LocalRunner:
             fileset = _read_fileset(reply.fileset)
             captured = _captured(captures, job.masks)
             packages = Path(reply.packages).read_bytes() if reply.packages else b""
+            outline = parse_facts(Path(reply.facts).read_bytes()) if reply.facts else None
             identity = fileset.digest if spec.op.outputs else spec.key
             staged.commit(identity, fileset)
             return StepOutcome(
                 snapshot=identity,
                 fileset=fileset,
                 packages=packages,
+                outline=outline,
                 captured=captured,
                 wrote_sources=reply.wrote,
                 log=log.keep(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 
 from lamella.engines.local.accounts import user_ids
+from lamella.engines.local.chains import facts_outline
 from lamella.engines.local.copying import copy_product, settle_times
 from lamella.engines.local.identity import Identity, take_on
 from lamella.engines.local.jobs import CommandJob, StepJob, StepReply
@@ -68,7 +69,8 @@ def run_step(job: StepJob, sandbox: Sandbox, emit: Emit, cancelled: Event, *, ro
     if not job.outputs:
         with root.chain() as whole:
             (folder / "packages").write_bytes(package_set(whole, sandbox))
-        reply = replace(reply, packages=str(folder / "packages"))
+            (folder / "facts").write_bytes(facts_outline(whole))
+        reply = replace(reply, packages=str(folder / "packages"), facts=str(folder / "facts"))
     root.clean()
     return reply
 

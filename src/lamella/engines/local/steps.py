@@ -204,16 +204,32 @@ class StepMaker:
         return Made(result, size=sum(blob.size for blob in base.layers))
 
     def _rootfs_result(self, work: Work, outcome: StepOutcome, runtime: RuntimeConfig) -> Result:
-        below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
-        facts = self.runner.facts(Chain((*below, outcome.snapshot)), work.vertex.platform, runtime)
         packages = self.store.blobs.put_bytes(outcome.packages)
         return Result(
             work.resolved,
             identity=rootfs_identity(work.resolved, packages),
             snapshot=outcome.snapshot,
             packages=packages,
-            facts=self.store.blobs.put_bytes(facts_to_bytes(facts)),
+            facts=self._facts(work, outcome, runtime),
         )
+
+    def _facts(self, work: Work, outcome: StepOutcome, runtime: RuntimeConfig) -> str:
+        """The blob of the facts of a step's root file system: those below it with its changes where both are known,
+        which for most steps are the same ones; else found by a walk.
+        """
+        stored = work.input_result(0).facts if work.vertex.inputs else ""
+        below = work.resolver.facts_of(work.vertex.inputs[0].vertex, work.input_result(0)) if stored else None
+        if below is None or outcome.outline is None:
+            lower = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
+            facts = self.runner.facts(Chain((*lower, outcome.snapshot)), work.vertex.platform, runtime)
+        else:
+            from lamella.layers.facts import changed_facts
+
+            outline = replace(outcome.outline, platform=work.vertex.platform, runtime=runtime)
+            facts = changed_facts(below, outcome.fileset, outline)
+            if facts == below and self.store.blobs.has(stored):
+                return stored
+        return self.store.blobs.put_bytes(facts_to_bytes(facts))
 
     def _runtime_below(self, work: Work) -> RuntimeConfig:
         facts = work.resolver.facts_of(work.vertex.inputs[0].vertex, work.input_result(0))

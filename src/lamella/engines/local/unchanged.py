@@ -23,15 +23,9 @@ def drop_unchanged(upper: str, below: str) -> None:
     with Rooted(upper, links=False) as above, Rooted(below, links=False) as view:
         found = [(item.path, item.stat) for item in above.walk()]
         for path, status in reversed(found):  # children before their directories
-            before = _lstat(view, path)
+            before = view.find(path)
             if before is not None and _same_kind(status, before) and _same(path, status, above, view):
                 above.remove_tree(path)
-
-
-def _lstat(root: Rooted, path: str) -> os.stat_result | None:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return root.lstat(path)
-    return None
 
 
 def _same_kind(one: os.stat_result, other: os.stat_result) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
+from lamella.graph.facts import BaseFacts
 from lamella.graph.fileset import FileSet
 from lamella.graph.op import BootstrapOp, ExecOp
 from lamella.graph.protocols import HostTools
@@ -112,7 +113,8 @@ class StepOutcome:
     """What came out.
 
     ``snapshot`` is the id under which the store has it: the resolved key for changes of a root file system (whose
-    ``packages`` are the canonical bytes of the recorded package set), the file set's digest for a product.
+    ``packages`` are the canonical bytes of the recorded package set, and ``outline`` the facts of the whole chain but
+    its paths, where the runner has looked), the file set's digest for a product.
     ``captured`` holds evidence by name, ``wrote_sources`` paths below binds that were written and are no scratch,
     as absolute paths of the step. ``log`` is the digest of the stored output. ``hermetic`` is false when the
     network was open to all commands.
@@ -121,6 +123,7 @@ class StepOutcome:
     snapshot: str
     fileset: FileSet
     packages: bytes = b""
+    outline: BaseFacts | None = None
     captured: FrozenMap[str, bytes] = EMPTY_MAP
     wrote_sources: tuple[str, ...] = ()
     log: str = ""

@@ -31,9 +31,8 @@ def written_paths(upper: str, lower: str, is_allowed: Callable[[str], bool]) -> 
 
 
 def _is_written(item: Found, below: Rooted) -> bool:
-    try:
-        before = below.lstat(item.path)
-    except (FileNotFoundError, NotADirectoryError):
+    before = below.find(item.path)
+    if before is None:
         return not item.is_directory and not is_whiteout(item.stat)
     if stat.S_IFMT(before.st_mode) != stat.S_IFMT(item.stat.st_mode):
         return True

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from lamella.engines.local.unchanged import drop_unchanged
+from lamella.engines.local.writes import written_paths
 
 
 def lay(folder: Path, files: dict[str, str]) -> Path:
@@ -52,3 +53,11 @@ def test_another_kind_of_object_is_a_change(tmp_path: Path) -> None:
     below, upper = lay(tmp_path / "below", {"a": "x", "b/c": "x"}), lay(tmp_path / "upper", {"a/c": "x", "b": "x"})
     drop_unchanged(str(upper), str(below))
     assert left(upper) == ["a", "a/c", "b"]
+
+
+def test_a_directory_in_place_of_a_link_is_a_change_with_all_that_is_in_it(tmp_path: Path) -> None:
+    below, upper = lay(tmp_path / "below", {"real/file": "x"}), lay(tmp_path / "upper", {"link/file": "x"})
+    (below / "link").symlink_to("real")
+    drop_unchanged(str(upper), str(below))
+    assert left(upper) == ["link", "link/file"]
+    assert written_paths(str(upper), str(below), lambda path: False) == ("link", "link/file")
