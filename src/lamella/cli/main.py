@@ -22,18 +22,6 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     gc.set_threshold(100_000)  # what start-up makes stays: looking through it again and again finds nothing
     sys.setswitchinterval(0.001)  # threads that wait for answers of a registry are not to wait 5 ms for their turn
-    if arguments[:1] == ["build"]:
-        from lamella.cli.again import answer_again
-
-        try:
-            if answer_again(arguments):
-                _leave(0)
-        except KeyboardInterrupt:
-            sys.stderr.write("\ninterrupted\n")
-            _leave(130)
-        except BrokenPipeError:
-            sys.stderr.close()
-            _leave(141)
     from lamella.cli.run import run_cli
 
     _leave(run_cli(arguments))

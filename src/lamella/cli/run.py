@@ -1,16 +1,18 @@
-"""Runs a command and turns whatever comes out of it into words and an exit code."""
+"""Runs a command line and turns whatever comes out of it into words and an exit code.
+
+A build with nothing to do is answered before click and all that stands on it are loaded, so they are imported here
+where they are needed.
+"""
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 
-import click
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
-from lamella.cli.app import app
-from lamella.cli.messages import render_error
-from lamella.errors import LamellaError
+    from lamella.errors import LamellaError
 
 __all__ = ["run_cli"]
 
@@ -23,6 +25,34 @@ class _Terminated(BaseException):
 
 def run_cli(arguments: list[str]) -> int:
     """The exit code of one command line. Tracebacks are shown with ``--debug`` only."""
+    try:
+        if arguments[:1] == ["build"]:
+            from lamella.cli.again import answer_again
+
+            if answer_again(arguments):
+                return 0
+        return _run_command(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+    except _Terminated:
+        sys.stderr.write("\nterminated\n")
+        return 143
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+
+
+def _run_command(arguments: list[str]) -> int:
+    """The exit code of the command that click finds. Raises KeyboardInterrupt, _Terminated, BrokenPipeError."""
+    import signal
+
+    import click
+
+    from lamella.cli.app import app
+    from lamella.cli.messages import render_error
+    from lamella.errors import LamellaError
+
     debug = "--debug" in arguments or "-D" in arguments
     signal.signal(signal.SIGTERM, _on_term)
     try:
@@ -35,15 +65,10 @@ def run_cli(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("\ninterrupted\n")
-        return 130
-    except _Terminated:
-        sys.stderr.write("\nterminated\n")
-        return 143
+    except click.Abort as error:  # click's word for Ctrl-C
+        raise KeyboardInterrupt from error
     except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+        raise
     except Exception as error:
         if debug:
             raise
@@ -56,6 +81,8 @@ def _on_term(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _report(error: LamellaError, *, debug: bool) -> int:
+    from lamella.cli.messages import render_error
+
     if debug:
         import traceback
 

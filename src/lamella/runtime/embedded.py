@@ -10,12 +10,12 @@ from pathlib import Path
 from lamella.engines.local.container import ContainerBind, ContainerJob
 from lamella.engines.local.helper import Helper
 from lamella.engines.local.values import BaseLayer, LayerBlob
-from lamella.errors import ConfigError, IntegrityError, SandboxError
+from lamella.errors import ConfigError, SandboxError
 from lamella.host.probes import emulator, machine, platform_of
 from lamella.images.stored import StoredImage
-from lamella.oci.digest import short_digest
 from lamella.runtime.health import is_answering
 from lamella.runtime.values import Container, Volume
+from lamella.store.snapshots import missing_snapshot
 from lamella.store.store import Store
 from lamella.values import dataclass
 
@@ -169,9 +169,7 @@ def _folder(path: Path) -> str:
 def _tree(store: Store, identity: str) -> str:
     found = store.snapshots.find(identity)
     if found is None:
-        raise IntegrityError(
-            f"snapshot {short_digest(identity)} is not in the store any more", hint="run: lamella cache repair"
-        )
+        raise missing_snapshot(identity)
     return str(found.path)
 
 

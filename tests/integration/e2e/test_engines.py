@@ -186,7 +186,7 @@ def test_no_daemon_and_no_such_builder(cli: Cli, docker28: DockerEngine, tmp_pat
     assert (dead.returncode, "does not answer" in dead.stderr) == (6, True)
     unknown = replace(cli, env=docker28.env).run(folder, "build", "--builder", "nobody", check=False)
     assert (unknown.returncode, "no builder 'nobody' found" in unknown.stderr) == (2, True)
-    assert "builders are default" in unknown.stderr
+    assert "the only builder is 'default'" in unknown.stderr
 
 
 def test_the_hosts_tools_are_not_on_a_builder(cli: Cli, docker28: DockerEngine, tmp_path: Path) -> None:

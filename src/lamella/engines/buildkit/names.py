@@ -44,7 +44,8 @@ def unknown_builder(name: str, names: tuple[str, ...]) -> ConfigError:
     from difflib import get_close_matches
 
     near = get_close_matches(name, names, 1)
-    known = f"did you mean {near[0]!r}?" if near else f"builders are {', '.join(names)};"
+    there = f"the builders are {', '.join(names)};" if len(names) > 1 else f"the only builder is {names[0]!r};"
+    known = f"did you mean {near[0]!r}?" if near else there
     return ConfigError(f"no builder {name!r} found", hint=f"{known} `docker buildx create --name {name}` makes one")
 
 

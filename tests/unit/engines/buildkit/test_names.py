@@ -36,13 +36,19 @@ def test_what_buildx_would_find_is_no_error(name: str, config: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("flet", "did you mean 'fleet'?"), ("nobody", "builders are default, desktop-linux, fleet, pair")],
+    [("flet", "did you mean 'fleet'?"), ("nobody", "the builders are default, desktop-linux, fleet, pair")],
 )
 def test_an_unknown_name_is_said_with_those_that_are_near(name: str, hint: str, config: Path) -> None:
     error = check_name(name, {}, config)
     assert error is not None
     assert (error.exit_code, name in error.message) == (2, True)
     assert hint in error.hint
+
+
+def test_where_there_is_one_builder_it_is_called_the_only_one(tmp_path: Path) -> None:
+    error = check_name("nobody", {}, tmp_path)
+    assert error is not None
+    assert error.hint.startswith("the only builder is 'default'; ")
 
 
 def test_the_folder_that_is_configured_counts(config: Path, tmp_path: Path) -> None:
