@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lamella.build.options import BuildReport
 from lamella.errors import ConfigError
@@ -10,11 +11,13 @@ from lamella.graph.events import EventSink, Message
 from lamella.graph.protocols import Clock
 from lamella.images.daemon import find_api
 from lamella.images.docker_cli import DockerCli, find_docker
-from lamella.images.outputs.spec import Output, parse_output
 from lamella.images.stored import full_name, read_image
-from lamella.layers.tar import ByteSink
-from lamella.store.store import Store
 from lamella.values import dataclass
+
+if TYPE_CHECKING:
+    from lamella.images.outputs.spec import Output
+    from lamella.layers.tar import ByteSink
+    from lamella.store.store import Store
 
 __all__ = ["OutputTargets", "check_targets", "write_targets"]
 
@@ -40,7 +43,7 @@ def check_targets(
     ``images`` is the number of images of the build, 0 for a layer alone. Raises ConfigError for options that make no
     sense and places that cannot be written, RegistryError when the Docker daemon does not answer.
     """
-    parsed = tuple(parse_output(text) for text in texts)
+    parsed = _parse(texts)
     outputs = tuple(output for output in parsed if output.kind != "load")
     wanted = load or len(outputs) < len(parsed)
     if not images and (outputs or wanted):
@@ -56,6 +59,14 @@ def check_targets(
     if docker is not None:
         _check_answers(docker)
     return OutputTargets(outputs, docker)
+
+
+def _parse(texts: Sequence[str]) -> tuple[Output, ...]:
+    if not texts:
+        return ()
+    from lamella.images.outputs.spec import parse_output
+
+    return tuple(parse_output(text) for text in texts)
 
 
 def _check_answers(docker: DockerCli) -> None:

@@ -19,8 +19,8 @@ __all__ = ["FORMATS", "MAX_TEXT", "Format", "FormatError", "control_character", 
 MAX_TEXT = 131_071
 """Longest string in bytes: Linux takes no longer single argument or environment entry (MAX_ARG_STRLEN, execve(2))."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_CONTROL_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+_CONTROL_LINES = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BYTES: dict[str, int] = {
     unit: factor
@@ -56,7 +56,9 @@ class Format:
 
 def control_character(text: str, *, lines: bool = False) -> str | None:
     """The first control or bidirectional-override character of ``text`` as ``U+XXXX``, or None."""
-    match = (_CONTROL_LINES if lines else _CONTROL).search(text)
+    if text.isprintable():  # none of them is; most texts need no more than this
+        return None
+    match = re.search(_CONTROL_LINES if lines else _CONTROL, text)
     return f"U+{ord(match[0]):04X}" if match else None
 
 
@@ -226,11 +228,10 @@ def _http_probe(text: str) -> str:
 
 
 def _pattern(name: str, pattern: str, text: str) -> Format:
-    """A form that one regular expression describes."""
-    compiled = re.compile(pattern)
+    """A form that one regular expression describes; ``re`` compiles it when the first text is checked and keeps it."""
 
     def convert(value: str) -> str:
-        if not compiled.fullmatch(value):
+        if not re.fullmatch(pattern, value):
             raise FormatError(f"{value[:80]!r} is not {text}")
         return value
 

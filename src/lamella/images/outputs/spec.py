@@ -6,9 +6,6 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-
 from lamella.errors import ConfigError
 from lamella.layers.compress import COMPRESSORS
 from lamella.values import dataclass
@@ -79,11 +76,15 @@ def _error(text: str, why: str, hint: str = "") -> ConfigError:
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}"
 
 
 def _split(text: str) -> list[str]:
+    import csv
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:
