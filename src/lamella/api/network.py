@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamella.api.options import SessionOptions
-from lamella.errors import ConfigError
 from lamella.registry.client import RegistryClient
-from lamella.registry.credentials import DockerConfig, parse_docker_config
+from lamella.registry.credentials import docker_config
 from lamella.registry.helpers import CredentialSource
 from lamella.registry.hosts import RegistrySettings
 from lamella.transport.client import Client
@@ -62,14 +61,4 @@ def registry_client(
 
 def stored_credentials(options: SessionOptions) -> CredentialSource:
     """The user's credentials by the name of a registry."""
-    return CredentialSource(_docker_config(options), options.environ)
-
-
-def _docker_config(options: SessionOptions) -> DockerConfig:
-    path = options.docker_config / "config.json" if options.docker_config else None
-    if path is None or not path.is_file():
-        return DockerConfig()
-    try:
-        return parse_docker_config(path.read_bytes(), file=str(path))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    return CredentialSource(docker_config(options.docker_config, options.environ), options.environ)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lamella.doctor.values import Doctor, Finding, Fix
 from lamella.errors import LamellaError
 from lamella.process import run
-from lamella.registry.credentials import parse_docker_config
+from lamella.registry.credentials import AUTH_VARIABLE, docker_config
 
 __all__ = ["builder", "certificates", "credentials", "docker", "host_tools", "project", "uv"]
 
@@ -64,20 +64,22 @@ def certificates(doctor: Doctor) -> Iterator[Finding]:
 
 
 def credentials(doctor: Doctor) -> Iterator[Finding]:
-    """Docker's config file, where registries' credentials are; its helpers must be there."""
+    """Docker's config file, where registries' credentials are, and those of the environment; helpers must be there."""
     path = doctor.docker_config / "config.json" if doctor.docker_config is not None else None
-    if path is None or not path.is_file():
+    given = AUTH_VARIABLE if doctor.environ.get(AUTH_VARIABLE) else ""
+    places = " and ".join(filter(None, (given, str(path) if path is not None and path.is_file() else "")))
+    if not places:
         yield Finding("registries", "ok", "no stored credentials: bases are pulled anonymously")
         return
     try:
-        config = parse_docker_config(path.read_bytes(), file=str(path))
-    except (LamellaError, OSError) as error:
-        yield Finding("registries", "warning", f"{path} is not usable: {error}", Fix("run: docker login"))
+        config = docker_config(doctor.docker_config, doctor.environ)
+    except LamellaError as error:
+        yield Finding("registries", "warning", f"credentials are not usable: {error}", Fix("run: docker login"))
         return
     helpers = {name for name in (*config.helpers.values(), config.default_helper) if name}
     missing = sorted(name for name in helpers if doctor.find(f"docker-credential-{name}") is None)
-    known = sorted({*config.credentials, *config.helpers})
-    text = f"{path} has credentials for {', '.join(known) or 'no registry'}"
+    known = sorted({*config.given, *config.credentials, *config.helpers})
+    text = f"{places} has credentials for {', '.join(known) or 'no registry'}"
     if missing:
         programs = ", ".join(f"docker-credential-{name}" for name in missing)
         yield Finding("registries", "warning", f"{text}; {programs} is not on PATH", Fix(f"install {programs}"))

@@ -6,14 +6,17 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lamella.canonical import EMPTY_MAP, FrozenMap
 from lamella.errors import ConfigError
 from lamella.registry.hosts import credential_host
-from lamella.values import dataclass
+from lamella.values import dataclass, replace
 
-__all__ = ["Credential", "DockerConfig", "parse_docker_config"]
+__all__ = ["AUTH_VARIABLE", "Credential", "DockerConfig", "docker_config", "parse_docker_config"]
+
+AUTH_VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,11 +47,13 @@ class DockerConfig:
     """Docker's ``config.json``: credentials by registry, and the helper programs that hold others.
 
     ``helpers`` maps a registry to the name of its helper; ``default_helper`` holds all others, empty for none.
+    ``given`` are credentials of the environment, which come before everything else.
     """
 
     credentials: Mapping[str, Credential] = EMPTY_MAP
     helpers: Mapping[str, str] = EMPTY_MAP
     default_helper: str = ""
+    given: Mapping[str, Credential] = EMPTY_MAP
 
     def find(self, registry: str) -> Credential | None:
         """The stored credential of a registry."""
@@ -75,6 +80,21 @@ def parse_docker_config(data: bytes, *, file: str = "config.json") -> DockerConf
         FrozenMap({host: credential for host, credential in found.items() if credential is not None}),
         FrozenMap({credential_host(key): str(name) for key, name in helpers.items()}),
         str(document.get("credsStore") or ""),
+    )
+
+
+def docker_config(folder: Path | None, env: Mapping[str, str]) -> DockerConfig:
+    """What is stored in ``config.json`` in Docker's folder and given in ``DOCKER_AUTH_CONFIG``, which has the form of
+    the file and of which ``auths`` counts (docker(1) since 28.3, GitLab CI). Raises ConfigError.
+    """
+    path = folder / "config.json" if folder else None
+    try:
+        stored = parse_docker_config(path.read_bytes(), file=str(path)) if path and path.is_file() else DockerConfig()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    given = env.get(AUTH_VARIABLE, "")
+    return (
+        replace(stored, given=parse_docker_config(given.encode(), file=AUTH_VARIABLE).credentials) if given else stored
     )
 
 

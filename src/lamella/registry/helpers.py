@@ -29,7 +29,7 @@ _DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 class CredentialSource:
-    """Finds the credential of a registry: in Docker's config file, or from the helper that it names.
+    """Finds the credential of a registry: in the environment, in Docker's config file, or from the helper it names.
 
     A helper is asked once for each registry. Thread-safe; usable as the ``credentials`` of a RegistryClient. ``env``
     is the helper's whole environment. Raises AuthError when a helper fails.
@@ -43,6 +43,9 @@ class CredentialSource:
 
     def __call__(self, registry: str) -> Credential | None:
         """The credential of a registry, None when nothing is stored."""
+        given = self._config.given.get(registry)
+        if given is not None:
+            return given
         helper = self._config.helper(registry)
         if not helper:
             return self._config.find(registry)

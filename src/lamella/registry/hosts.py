@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError
 from lamella.oci.reference import Reference
-from lamella.values import dataclass, field
+from lamella.values import dataclass
 
 __all__ = [
     "DEFAULT_REGISTRY",
@@ -33,14 +31,12 @@ _IMPLICIT_FOLDER = {DEFAULT_REGISTRY: "library"}
 class RegistrySettings:
     """What the user configured. ``insecure`` are hosts (``name[:port]``) where plain HTTP is used; loopback is one.
 
-    ``realms`` are hosts of token services that are trusted although they are private or plain HTTP. ``mirrors`` maps a
-    registry to a host that is asked in its place.
+    ``realms`` are hosts of token services that are trusted although they are private or plain HTTP.
     """
 
     default: str = DEFAULT_REGISTRY
     insecure: frozenset[str] = frozenset()
     realms: frozenset[str] = frozenset()
-    mirrors: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +60,9 @@ class Repository:
         folder = _IMPLICIT_FOLDER.get(registry)
         if folder and "/" not in name:
             name = f"{folder}/{name}"
-        host = settings.mirrors.get(registry) or _API_HOSTS.get(registry, registry)
+        host = _API_HOSTS.get(registry, registry)
         plain = is_loopback(host) or host in settings.insecure or registry in settings.insecure
-        return cls(
-            registry if not settings.mirrors.get(registry) else host, name, f"{'http' if plain else 'https'}://{host}"
-        )
+        return cls(registry, name, f"{'http' if plain else 'https'}://{host}")
 
     def url(self, path: str) -> str:
         """The URL of a path below the repository (distribution-spec, "Endpoints")."""

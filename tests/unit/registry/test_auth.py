@@ -234,11 +234,10 @@ def test_a_broken_docker_config_is_said_without_its_content(data: bytes) -> None
         ("localhost:5000/shop", "localhost:5000", "http://localhost:5000/v2/shop/x"),
         ("[::1]:5000/shop", "[::1]:5000", "http://[::1]:5000/v2/shop/x"),
         ("plain.example/shop", "plain.example", "http://plain.example/v2/shop/x"),
-        ("mirrored.example/shop", "mirror.example", "https://mirror.example/v2/shop/x"),
     ],
 )
 def test_where_a_repository_is(text: str, registry: str, url: str) -> None:
-    settings = RegistrySettings(insecure=frozenset({"plain.example"}), mirrors={"mirrored.example": "mirror.example"})
+    settings = RegistrySettings(insecure=frozenset({"plain.example"}))
     repository = Repository.of(parse_reference(text), settings)
     assert (repository.registry, repository.url("x")) == (registry, url)
 

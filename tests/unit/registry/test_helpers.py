@@ -9,9 +9,9 @@ import pytest
 from lamella.api.network import registry_client
 from lamella.api.options import SessionOptions
 from lamella.canonical import FrozenMap
-from lamella.errors import AuthError
+from lamella.errors import AuthError, ConfigError
 from lamella.oci.reference import parse_reference
-from lamella.registry.credentials import Credential, DockerConfig, parse_docker_config
+from lamella.registry.credentials import Credential, DockerConfig, docker_config, parse_docker_config
 from lamella.registry.helpers import CredentialSource, run_helper
 from lamella.testing.registry import MemoryRegistry
 from tests.unit.registry.blobs import push_artifact
@@ -108,3 +108,34 @@ def test_a_token_service_at_a_private_address_is_trusted_by_a_setting(tmp_path: 
     options = SessionOptions(tmp_path / "store", environ=FrozenMap({"LAMELLA_TRUSTED_REALMS": "10.0.0.1:1,other"}))
     client = registry_client(options)
     assert client._settings.realms == {"10.0.0.1:1", "other"}
+
+
+GIVEN = '{"auths": {"registry.example": {"auth": "Y2k6am9iLXRva2Vu"}}, "credsStore": "ignored"}'
+
+
+def test_credentials_of_the_environment_come_first(tmp_path: Path) -> None:
+    """As docker(1) has it since 28.3, and GitLab CI: the file and its helpers serve all other registries."""
+    env = helper(tmp_path, "test", GIVES) | {"DOCKER_AUTH_CONFIG": GIVEN}
+    (tmp_path / "config.json").write_text(
+        '{"credHelpers": {"registry.example": "test"}, "auths": {"other.example": {"auth": "bWU6cHc="}}}'
+    )
+    source = CredentialSource(docker_config(tmp_path, env), env)
+    assert source("registry.example") == Credential("ci", "job-token")
+    assert source("other.example") == Credential("me", "pw")
+    assert not (tmp_path / "asked").exists()
+    assert CredentialSource(docker_config(None, env), env)("registry.example") == Credential("ci", "job-token")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"auths": {"a.example": {"auth": "s3cret!"}}}'])
+def test_credentials_of_the_environment_that_cannot_be_read_are_said_by_name_alone(text: str) -> None:
+    with pytest.raises(ConfigError, match="DOCKER_AUTH_CONFIG") as caught:
+        docker_config(None, {"DOCKER_AUTH_CONFIG": text})
+    assert "s3cret" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_a_session_pushes_with_the_credentials_of_the_environment(tmp_path: Path) -> None:
+    with MemoryRegistry(user="ci", password="job-token") as registry:
+        given = GIVEN.replace("registry.example", registry.address)
+        options = SessionOptions(tmp_path / "store", environ=FrozenMap({"DOCKER_AUTH_CONFIG": given}))
+        push_artifact(registry_client(options).repository(parse_reference(f"{registry.address}/a")), "1")
+        assert ("a", "1") in registry.manifests
