@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 
@@ -28,7 +29,8 @@ def remove_at(parent: int, name: str) -> None:
     """
     if _unlink(parent, name):
         return
-    top = _open_below(parent, name)
+    mount = mount_id(parent)
+    top = _open_below(parent, name, mount)
     stack = [(top, name, os.listdir(top))]
     try:
         while stack:
@@ -44,11 +46,11 @@ def remove_at(parent: int, name: str) -> None:
             if len(stack) >= _HANDLES:
                 # Too deep for one handle per level: bring the subtree to the top and meet it there.
                 fresh = f".lamella-removed-{secrets.token_hex(8)}"
-                os.close(_open_below(directory, entry))
+                os.close(_open_below(directory, entry, mount))
                 os.rename(entry, fresh, src_dir_fd=directory, dst_dir_fd=top)
                 stack[0][2].append(fresh)
                 continue
-            below = _open_below(directory, entry)
+            below = _open_below(directory, entry, mount)
             stack.append((below, entry, os.listdir(below)))
     finally:
         for directory, _, _ in stack:
@@ -67,15 +69,15 @@ def _unlink(directory: int, name: str) -> bool:
     return True
 
 
-def _open_below(directory: int, name: str) -> int:
-    """A handle of a subdirectory on the same mount, made readable when its mode forbids it."""
+def _open_below(directory: int, name: str, mount: int) -> int:
+    """A handle of a subdirectory on the mount with that id, made readable when its mode forbids it."""
     try:
         handle = os.open(name, _DIRECTORY, dir_fd=directory)
     except PermissionError:
         _allow_opening(directory, name)
         handle = os.open(name, _DIRECTORY, dir_fd=directory)
     try:
-        if mount_id(handle) != mount_id(directory):
+        if mount_id(handle) != mount:
             raise OSError(errno.EXDEV, "a mount is inside the tree that is to be removed", name)
         _make_writable(handle)
     except BaseException:
@@ -112,10 +114,11 @@ def mount_id(handle: int) -> int:
     A bind mount of the same file system has the same device number, so that alone would not do.
     """
     try:
-        with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("mnt_id:"):
-                    return int(line.split()[1])
+        info = os.open(f"/proc/self/fdinfo/{handle}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        pass
-    return os.fstat(handle).st_dev
+        return os.fstat(handle).st_dev
+    try:
+        found = re.search(rb"^mnt_id:\s*(\d+)$", os.read(info, 4096), re.MULTILINE)
+    finally:
+        os.close(info)
+    return int(found[1]) if found else os.fstat(handle).st_dev

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -175,6 +175,19 @@ class Rooted:
         flags = _DIRECTORY & ~os.O_NOFOLLOW if follow else _DIRECTORY
         with self.handle(path, flags, follow=follow) as handle:
             return sorted(os.listdir(handle))
+
+    def statuses(self, path: str = "") -> list[tuple[str, os.stat_result]]:
+        """Sorted names in a directory, or one that a symlink leads to, with the status of what each leads to inside
+        the root. Those that lead nowhere are left out, and nothing comes of what is no directory.
+        """
+        found: list[tuple[str, os.stat_result]] = []
+        with suppress(OSError), self.handle(path, _DIRECTORY & ~os.O_NOFOLLOW, follow=True) as handle:
+            for name in _names(handle):
+                with suppress(OSError):
+                    status = os.lstat(name, dir_fd=handle)
+                    is_link = stat.S_ISLNK(status.st_mode)
+                    found.append((name, self.stat(f"{path}/{name}") if is_link else status))
+        return found
 
     # -- making ----------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from lamella.errors import HostileInputError
@@ -77,8 +78,15 @@ def _text(data: bytes | None) -> str:
     return (data or b"").decode("utf-8", "replace")
 
 
-def parse_dpkg(text: str) -> Iterator[Package]:
-    """Installed packages of a dpkg status file (deb-status fields), in its order."""
+@lru_cache(maxsize=2)
+def parse_dpkg(text: str) -> tuple[Package, ...]:
+    """Installed packages of a dpkg status file (deb-status fields), in its order. The last files are remembered: the
+    steps of a chain have the same one until a package changes.
+    """
+    return tuple(_dpkg_packages(text))
+
+
+def _dpkg_packages(text: str) -> Iterator[Package]:
     for stanza in text.split("\n\n"):
         fields: dict[str, str] = {}
         for line in stanza.split("\n"):

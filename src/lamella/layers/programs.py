@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 
 from lamella.errors import HostileInputError
 from lamella.graph.facts import Interpreter
@@ -37,13 +38,21 @@ class Libc:
 def find_programs(root: RootView, path: str = DEFAULT_PATH) -> dict[str, str]:
     """Name → absolute path of every program on ``path``; the first directory wins, as for execvp(3)."""
     found: dict[str, str] = {}
-    for directory in path.split(":"):
-        if not directory.startswith("/"):
-            continue
-        for name in _names(root, directory):
-            if name not in found and _is_program(root, f"{directory}/{name}"):
+    for directory in _directories(root, path):
+        for name, status in root.statuses(directory):
+            if name not in found and stat.S_ISREG(status.st_mode) and status.st_mode & 0o111:
                 found[name] = f"{directory.rstrip('/')}/{name}"
     return found
+
+
+def _directories(root: RootView, path: str) -> list[str]:
+    """Absolute directories of a search path that are there, without those that are an earlier one by another name."""
+    real: dict[str, str] = {}
+    for directory in path.split(":"):
+        if directory.startswith("/"):
+            with suppress(OSError):
+                real.setdefault(root.real_name(directory), directory)
+    return list(real.values())
 
 
 def _names(root: RootView, directory: str) -> list[str]:
@@ -51,14 +60,6 @@ def _names(root: RootView, directory: str) -> list[str]:
         return root.listdir(directory, follow=True)
     except OSError:
         return []
-
-
-def _is_program(root: RootView, path: str) -> bool:
-    try:
-        status = root.stat(path)
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
 
 
 def find_libc(root: RootView) -> Libc:

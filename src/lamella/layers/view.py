@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import stat
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from lamella.errors import HostileInputError
@@ -38,6 +39,11 @@ class RootView(Protocol):
 
     def stat(self, path: str) -> Status:
         """Status of what ``path`` leads to."""
+
+    def statuses(self, path: str = "") -> Sequence[tuple[str, Status]]:
+        """Sorted names in a directory, or one that a symlink leads to, with the status of what each leads to. Those
+        that lead nowhere are left out, and nothing comes of what is no directory.
+        """
 
     def real_name(self, path: str) -> str:
         """Where what ``path`` leads to is, as a relative path without links."""
@@ -79,6 +85,15 @@ class TreeView:
     def stat(self, path: str) -> EntryStatus:
         """See :class:`RootView`."""
         return entry_status(self._entry(resolve(path, self.entries.get)))
+
+    def statuses(self, path: str = "") -> list[tuple[str, EntryStatus]]:
+        """See :class:`RootView`."""
+        found: list[tuple[str, EntryStatus]] = []
+        with suppress(OSError):
+            for name in self.listdir(path, follow=True):
+                with suppress(OSError):
+                    found.append((name, self.stat(f"{path}/{name}")))
+        return found
 
     def real_name(self, path: str) -> str:
         """See :class:`RootView`."""

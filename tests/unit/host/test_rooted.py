@@ -185,6 +185,27 @@ def test_listing_does_not_follow(root: Rooted) -> None:
         root.listdir("inner")
 
 
+def test_statuses_are_those_of_what_names_lead_to_inside_the_root(root: Rooted) -> None:
+    kinds = {name: stat.S_IFMT(status.st_mode) for name, status in root.statuses()}
+    directories = {"a", "inner", "inner-up"}
+    assert kinds == dict.fromkeys(directories, stat.S_IFDIR) | {"to-file": stat.S_IFREG}
+    assert [name for name, _ in root.statuses("inner")] == ["file"]
+    assert root.statuses("to-file") == root.statuses("dead") == root.statuses("gone") == []
+
+
+def test_what_is_not_there_is_not_found_and_a_link_in_the_way_counts_as_nothing(top: Path, resolver: Resolver) -> None:
+    with Rooted(top, resolver=resolver) as root, Rooted(top, links=False, resolver=resolver) as strict:
+        for one in (root, strict):
+            assert [one.find(path) for path in ("gone", "gone/x", "a/b/file/x")] == [None] * 3
+            found = one.find("dead")
+            assert found is not None
+            assert stat.S_ISLNK(found.st_mode)
+        assert root.find("inner/file") is not None
+        assert strict.find("inner/file") is None
+        with pytest.raises(OSError, match="symbolic links"):
+            root.find("loop/x")
+
+
 def test_the_real_path_of_a_handle(root: Rooted) -> None:
     with root.handle("inner", os.O_RDONLY | os.O_DIRECTORY, follow=True) as handle:
         assert root.real_path(handle) == "a/b"

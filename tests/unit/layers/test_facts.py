@@ -16,6 +16,7 @@ from lamella.graph.facts_format import facts_to_bytes, parse_facts
 from lamella.host.rooted import Rooted
 from lamella.layers.facts import extract_facts
 from lamella.layers.packages import Package, list_packages
+from lamella.layers.programs import find_programs
 from lamella.oci.config import RuntimeConfig
 from tests.unit.layers.trees import make_tree
 
@@ -109,6 +110,16 @@ def test_the_path_of_the_image_config_counts(root: Path) -> None:
     facts = extract_facts(root, platform="", runtime=RuntimeConfig(env=("PATH=/opt/bin:relative:", "A=b")))
     assert [found.path for found in facts.interpreters] == ["/opt/bin/python3.9"]
     assert facts.tools == ("python3.9",)
+
+
+def test_a_directory_with_two_names_gives_its_programs_under_the_first(root: Path) -> None:
+    with Rooted(root) as rooted:
+        assert find_programs(rooted, "/bin:/gone:/usr/bin:/usr/local/bin") == {
+            "curl": "/bin/curl",
+            "node": "/usr/local/bin/node",
+            "python3": "/bin/python3",
+            "python3.11": "/bin/python3.11",
+        }
 
 
 @pytest.mark.parametrize(

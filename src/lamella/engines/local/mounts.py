@@ -174,7 +174,7 @@ def view_of(lowers: tuple[str, ...], place: str, *, rootless: bool) -> Iterator[
     try:
         yield place
     finally:
-        unmount_all(place)
+        _unmount(place)
 
 
 def execute(root: str, ops: Iterable[MountOp], *, rootless: bool) -> None:
@@ -243,9 +243,13 @@ def unmount_all(root: str) -> None:
 def _mount_points(root: str) -> list[str]:
     """Mount points on and below a path in the order they were made (proc_pid_mountinfo(5))."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        points = [_OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ")[4]) for line in lines]
+        points = [_unescaped(line.split(" ", 5)[4]) for line in lines]
     real = os.path.realpath(root)
     return [point for point in points if point == real or point.startswith(f"{real}/")]
+
+
+def _unescaped(field: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field) if "\\" in field else field
 
 
 def _unmount(path: str) -> None:
