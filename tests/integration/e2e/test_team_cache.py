@@ -289,7 +289,7 @@ def _answers(address: str) -> bool:
     import urllib.request
 
     try:
-        with urllib.request.urlopen(f"http://{address}/v2/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{address}/v2/", timeout=60) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

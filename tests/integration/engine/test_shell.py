@@ -49,7 +49,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
-    def wait_for(self, text: str, *, within: float = 20.0) -> None:
+    def wait_for(self, text: str, *, within: float = 120.0) -> None:
         deadline = time.monotonic() + within
         while text not in self.said:
             if time.monotonic() > deadline:

@@ -52,7 +52,7 @@ def running(folder: Path, **sections: Mapping[str, Any]) -> Iterator[str]:
 def _is_up(address: str) -> bool:
     """Whether it answers, be it by asking who we are."""
     try:
-        urllib.request.urlopen(f"http://{address}/v2/", timeout=5).close()
+        urllib.request.urlopen(f"http://{address}/v2/", timeout=60).close()
     except urllib.error.HTTPError as error:
         error.close()
         return error.code == 401

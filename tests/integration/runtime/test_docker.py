@@ -46,7 +46,7 @@ def test_a_detached_container_is_healthy_on_another_port(
     assert done.returncode == 0, done.stderr
     identity = done.stdout.strip()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{other}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{other}/", timeout=60) as answer:
             assert answer.read() == b"hello\n"
         assert "healthy" in done.stderr
     finally:
