@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import scan, tar_writing
+from benchmarks import scan, starts, tar_writing
 from benchmarks.planted import plant
 from benchmarks.workspace import CRATES, make_workspace
 from benchmarks.workspace import FILES as CRATE_FILES
@@ -156,13 +156,20 @@ def step_overhead(folder: Path, env: dict[str, str]) -> dict[str, Any]:
     return row("sandbox", "a step that does nothing, with its commit and facts", ours, [], "", 0.1)
 
 
+def sandbox_start(env: dict[str, str]) -> dict[str, Any]:
+    """Seconds from asking for a step to its command's first look at a clock, on the base of :func:`step_overhead`."""
+    ours, theirs = starts.measure(Path(env["LAMELLA_STORE"]), "bench-core", "base", STEPS)
+    return row("sandbox start", "asked for a step until its command runs", ours, theirs, "bubblewrap alone", 0.1)
+
+
 def main() -> None:
     """Runs all parts, prints and keeps them."""
     with tempfile.TemporaryDirectory(prefix="lamella-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         env = {**os.environ, "LAMELLA_STORE": str(folder / "store")}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
-        rows = [start_up(folder, env), no_op(folder, env), *whole_plans(folder, env), step_overhead(folder, env)]
+        rows = [start_up(folder, env), no_op(folder, env), *whole_plans(folder, env)]
+        rows += [step_overhead(folder, env), sandbox_start(env)]
     for item in rows:
         median = statistics.median(item["ours"])
         against = f"  {item['peer']} {statistics.median(item['theirs']):.3f} s" if item["theirs"] else ""
