@@ -15,6 +15,7 @@ from lamella.images.stored import full_name, read_image
 from lamella.values import dataclass
 
 if TYPE_CHECKING:
+    from lamella.images.load import EarlyLoad
     from lamella.images.outputs.spec import Output
     from lamella.layers.tar import ByteSink
     from lamella.store.store import Store
@@ -87,11 +88,13 @@ def write_targets(
     clock: Clock,
     mtime: int = 0,
     stdout: ByteSink | None = None,
+    loading: EarlyLoad | None = None,
 ) -> tuple[tuple[str, str], ...]:
     """Writes a build's images to all targets; (what, where) of each, in order.
 
     ``mtime`` is the time of every member of an archive, in seconds since the epoch; ``stdout`` takes what goes to
-    standard output. Raises what ``write_output`` and ``load_images`` do; targets before the failing one are written.
+    standard output; ``loading`` is what has been on its way into the daemon since the images were known. Raises what
+    ``write_output`` and ``load_images`` do; targets before the failing one are written.
     """
 
     def say(level: str, text: str) -> None:
@@ -113,8 +116,8 @@ def write_targets(
         if targets.docker is not None:
             names = ", ".join(name for image in images for name in image.names)
             say("info", f"loading {names} into {targets.docker.host}")
-            from lamella.images.load import load_images
+            from lamella.images.load import EarlyLoad
 
-            load_images(store, images, targets.docker, mtime=mtime)
+            (loading or EarlyLoad(store, images, targets.docker, mtime=mtime)).finish(images)
             written.append(("docker", names))
     return tuple(written)

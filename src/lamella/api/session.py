@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lamella.engines.base import Engine
     from lamella.graph.events import EventSink
     from lamella.graph.record import Result
+    from lamella.images.load import EarlyLoad
+    from lamella.images.stored import StoredImage
     from lamella.layers.tar import ByteSink
     from lamella.planning.lowering import BuildGraph
     from lamella.planning.plan import Plan, PlanOptions
@@ -94,6 +96,7 @@ class Session:
         self._tree: WorkTree | None = None
         self._engine: Engine | None = None
         self._parts: Parts | None = None
+        self._loading: EarlyLoad | None = None
         self.answered: Standing | None = None
         """The question that :meth:`recall` had an answer to."""
 
@@ -252,16 +255,33 @@ class Session:
         found = find_build(self, selection, options)
         return None if found is None else replace(found, seconds=self.clock.monotonic() - start)
 
-    def build(self, selection: Selection, options: BuildOptions, sink: EventSink) -> BuildReport:
-        """Builds the selected images, or with a layer in the selection that layer alone."""
+    def build(
+        self, selection: Selection, options: BuildOptions, sink: EventSink, targets: OutputTargets | None = None
+    ) -> BuildReport:
+        """Builds the selected images, or with a layer in the selection that layer alone.
+
+        The daemon of ``targets`` gets the images as soon as they are known; :meth:`write_outputs` waits for it.
+        """
         from lamella.api.unchanged import keep_build
         from lamella.build.images import build_images
 
         if selection.layer:
             return self.build_layer(selection, options, sink)[2]
-        report = build_images(self.parts, selection, options, store=self.store, engine=self.engine, sink=sink)
+        known, store = partial(self._images_known, targets), self.store
+        report = build_images(self.parts, selection, options, store=store, engine=self.engine, sink=sink, known=known)
         keep_build(self, selection, options, report)
         return report
+
+    def _images_known(self, targets: OutputTargets | None, images: tuple[StoredImage, ...]) -> None:
+        if targets is not None and targets.docker is not None:
+            from lamella.images.load import EarlyLoad
+
+            self._loading = EarlyLoad(self.store, images, targets.docker, mtime=self._mtime())
+
+    def _mtime(self) -> int:
+        """The time of an archive's members, in seconds since the epoch."""
+        epoch = self.options.environ.get("SOURCE_DATE_EPOCH") or ""
+        return int(epoch) if epoch.isdigit() else 0
 
     def build_layer(
         self, selection: Selection, options: BuildOptions, sink: EventSink
@@ -371,6 +391,9 @@ class Session:
 
         for built in report.images:
             bring_image(self.store, self.options, read_image(self.store, built.manifest, built.names), self.warn)
-        epoch = self.options.environ.get("SOURCE_DATE_EPOCH") or ""
-        mtime = int(epoch) if epoch.isdigit() else 0
-        return write_targets(self.store, report, targets, sink, clock=self.clock, mtime=mtime, stdout=stdout)
+        if self._tree is not None:
+            self._tree.close()  # what it learnt is written while the daemon is at work
+        loading, self._loading = self._loading, None
+        return write_targets(
+            self.store, report, targets, sink, clock=self.clock, mtime=self._mtime(), stdout=stdout, loading=loading
+        )

@@ -17,6 +17,7 @@ from lamella.graph.record import Result
 from lamella.graph.vertex import RootfsOf, executes
 from lamella.images.compose import ComposedImage, ImageLayer, compose
 from lamella.images.requirements import check_requirements
+from lamella.images.stored import StoredImage, full_name
 from lamella.images.variants import named_variant
 from lamella.oci.config import EPOCH
 from lamella.oci.platform import parse_platform
@@ -37,13 +38,19 @@ def build_images(
     store: Store,
     engine: Callable[[], Engine],
     sink: EventSink,
+    known: Callable[[tuple[StoredImage, ...]], object] = lambda images: None,
 ) -> BuildReport:
-    """Builds the selected images into the store. The engine is made only when something is missing."""
+    """Builds the selected images into the store. The engine is made only when something is missing.
+
+    ``known`` is called with all images when their layers are in the store and they themselves are about to be.
+    """
     start = parts.clock.monotonic()
     with store.lease("build"):
         work = _Build(parts, selection, options, store, sink)
         results = work.solve(engine)
-        images = tuple(work.image(image, results) for image in work.graph.images)
+        composed = [(image, work.compose(image, results)) for image in work.graph.images]
+        known(tuple(work.described(*one) for one in composed))
+        images = tuple(work.store_image(*one) for one in composed)
     seconds = parts.clock.monotonic() - start
     return BuildReport(images, work.rows, seconds, work.plan.warnings, work.plan.holds_until, work.used)
 
@@ -215,14 +222,19 @@ class _Build:
         if problems:
             raise ConfigError.from_problems(tuple(dict.fromkeys(problems)))
 
-    def image(self, plan: ImagePlan, results: dict[str, Result]) -> BuiltImage:
-        """Composes an image, stores it and gives it its local names."""
+    def compose(self, plan: ImagePlan, results: dict[str, Result]) -> ComposedImage:
+        """An image, with its layers in the store."""
         facts = self._facts(plan.base, results)
         if facts is None:
             raise InternalError(f"the base facts of image {plan.image.name!r} are gone")
         created = self.options.created or EPOCH
-        composed = compose(plan, self._layers(plan, results), facts, labels=self.options.labels, created=created)
-        return self._store(plan, composed)
+        return compose(plan, self._layers(plan, results), facts, labels=self.options.labels, created=created)
+
+    def described(self, plan: ImagePlan, composed: ComposedImage) -> StoredImage:
+        """What ``read_image`` will give when the image is in the store."""
+        names = tuple(dict.fromkeys(full_name(name) for name in self._names(plan)))
+        descriptor = composed.manifest.descriptor(composed.config.platform)
+        return StoredImage(names, descriptor, composed.manifest, composed.config)
 
     def _layers(self, plan: ImagePlan, results: dict[str, Result]) -> tuple[ImageLayer, ...]:
         layers = image_layers(self.graph.definition, plan, results)
@@ -232,12 +244,16 @@ class _Build:
             for name, diff_id in layers
         )
 
-    def _store(self, plan: ImagePlan, composed: ComposedImage) -> BuiltImage:
+    def _names(self, plan: ImagePlan) -> tuple[str, ...]:
+        return (plan.image.local_name, *self.options.tags)
+
+    def store_image(self, plan: ImagePlan, composed: ComposedImage) -> BuiltImage:
+        """Stores an image and gives it its local names."""
         blobs = self.store.blobs
         blobs.put_bytes(composed.config.to_bytes())
         blobs.put_bytes(composed.manifest.to_bytes())
         descriptor = composed.manifest.descriptor(parse_platform(plan.cell.platform))
-        names = (plan.image.local_name, *self.options.tags)
+        names = self._names(plan)
         known = {name: self.store.images.resolve(name) for name in names}
         changed = False
         for name, before in known.items():

@@ -132,7 +132,7 @@ def command(
         with open_progress(progress, terminal=settings.terminal) as sink:
             if report is None:
                 secrets = _secrets(session, flags["secrets"])
-                report = session.build(selection, replace(options, secrets=secrets), sink)
+                report = session.build(selection, replace(options, secrets=secrets), sink, targets)
             written = session.write_outputs(report, targets, sink, stdout=sys.stdout.buffer)
             if flags["push"]:
                 names, _ = push_built(session, report, flags["tags"], sink)

@@ -3,17 +3,21 @@
 A daemon names what it has by the diff_ids of its images. An archive may leave out layers whose whole chain below is
 there: a graph driver does not open them, containerd's store finds their blobs by digest. Afterwards the daemon is
 asked whether it has the image with all of its layers; when not, or when it cannot be asked, everything is sent.
+
+A daemon takes half a millisecond for each file of a layer. So that goes on beside what a build still has to do when
+it knows its images: to write their documents, to give them names, to keep what it learnt of the tree.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from io import BytesIO
 from itertools import chain
 from typing import Any, BinaryIO
 
-from lamella.canonical import canonical_json
+from lamella.canonical import canonical_json, digest_bytes
 from lamella.errors import InternalError, LamellaError, RegistryError
 from lamella.images.daemon import DockerApi, diff_ids, find_api
 from lamella.images.docker_cli import DockerCli
@@ -28,7 +32,7 @@ from lamella.store.images import REF_NAME
 from lamella.store.store import Store
 from lamella.values import replace
 
-__all__ = ["load_images"]
+__all__ = ["EarlyLoad", "load_images"]
 
 _NAME = "io.containerd.image.name"
 _TAIL = 4096
@@ -57,6 +61,44 @@ def load_images(store: Store, images: Sequence[StoredImage], docker: DockerCli, 
             api.close()
     whole = _layout(store, images).files() if containerd else docker_files(store, images)
     _load_whole(images, whole, docker, mtime)
+
+
+class EarlyLoad:
+    """Images on their way into a daemon while their build goes on. What fails here is no error: it is met again, and
+    said, by :meth:`finish`.
+    """
+
+    def __init__(self, store: Store, images: Sequence[StoredImage], docker: DockerCli, *, mtime: int = 0) -> None:
+        """Begins. The layers must be in the store; manifests and configs need not be there yet."""
+        self._store = store
+        self._docker = docker
+        self._mtime = mtime
+        self._there: set[tuple[str, tuple[str, ...]]] = set()
+        self._thread = threading.Thread(target=self._bring_all, args=(tuple(images),), daemon=True)
+        self._thread.start()
+
+    def _bring_all(self, images: tuple[StoredImage, ...]) -> None:
+        with suppress(Exception):
+            check_names(images)
+            api = find_api(self._docker.env)
+            if api is None:
+                return
+            with closing(api):
+                for image in images:
+                    if not _bring(self._store, image, api, self._mtime):
+                        return
+                    self._there.add((image.descriptor.digest, image.names))
+
+    def wait(self) -> None:
+        """Until what was begun is over, well or not."""
+        self._thread.join()
+
+    def finish(self, images: Sequence[StoredImage]) -> None:
+        """Waits, and loads those of ``images`` that did not arrive. Raises as :func:`load_images` does."""
+        self.wait()
+        left = [image for image in images if (image.descriptor.digest, image.names) not in self._there]
+        if left:
+            load_images(self._store, left, self._docker, mtime=self._mtime)
 
 
 def _bring(store: Store, image: StoredImage, api: DockerApi, mtime: int) -> bool:
@@ -148,6 +190,13 @@ def _common(chain: tuple[str, ...], wanted: tuple[str, ...]) -> int:
 def _sparse_files(store: Store, image: StoredImage, known: int) -> tuple[ArchiveFile, ...]:
     """An OCI layout with ``manifest.json`` beside it, as docker-save(1) writes it, without the lowest layers."""
     layout = _layout(store, [image])
+    for described, data in (
+        (image.descriptor, image.manifest.to_bytes()),
+        (image.manifest.config, image.config.to_bytes()),
+    ):
+        if digest_bytes(data) == described.digest:  # else it came from elsewhere, in a form of its own
+            path = blob_path(described.digest)
+            layout.blobs[path] = small_file(path, data)
     above = {layer.descriptor.digest for layer in image.layers[known:]}
     below = {
         blob_path(layer.descriptor.digest) for layer in image.layers[:known] if layer.descriptor.digest not in above

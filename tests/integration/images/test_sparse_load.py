@@ -12,7 +12,7 @@ import pytest
 from lamella.canonical import FrozenMap, digest_bytes
 from lamella.images.daemon import find_api
 from lamella.images.docker_cli import DockerCli
-from lamella.images.load import load_images
+from lamella.images.load import EarlyLoad, load_images
 from lamella.images.stored import StoredImage
 from lamella.oci.config import RuntimeConfig
 from lamella.store import Store
@@ -124,6 +124,39 @@ def test_two_images_at_once(store: Store, docker: DockerCli) -> None:
     load_images(store, images, docker)
     load_images(store, [image_of(store, f"sparse/{name}:{tag}", below, f"{name}2") for name in ("a", "b")], docker)
     assert [run(docker, f"sparse/{name}:{tag}") for name in ("a", "b")] == [(STATUS, TEXT)] * 2
+
+
+def test_an_image_can_be_on_its_way_before_it_is_in_the_store(store: Store, docker: DockerCli) -> None:
+    """Of the last image the store has the layers only."""
+    below = own_layer()
+    first = image_of(store, f"sparse/early:{digest_bytes(below)[-8:]}", below, "1")
+    load_images(store, [first], docker)
+    second = image_of(store, first.names[0], below, "2")
+    store.blobs.path(second.descriptor.digest).unlink()
+    store.blobs.path(second.manifest.config.digest).unlink()
+    EarlyLoad(store, [second], docker).finish([second])
+    assert layers_in(docker, second.names[0]) == list(second.config.diff_ids)
+    assert run(docker, second.names[0]) == (STATUS, TEXT)
+
+
+def test_what_did_not_arrive_early_is_loaded_in_the_end(store: Store, docker: DockerCli) -> None:
+    """Nothing of it is in the daemon, or a layer is not here yet."""
+    below = own_layer()
+    tag = digest_bytes(below)[-8:]
+    first = image_of(store, f"sparse/late:{tag}", below, "1")
+    EarlyLoad(store, [first], docker).finish([first])
+    assert run(docker, first.names[0]) == (STATUS, TEXT)
+    second = image_of(store, first.names[0], below, "2")
+    blob = store.blobs.path(second.layers[-1].descriptor.digest)
+    data = blob.read_bytes()
+    blob.unlink()
+    loading = EarlyLoad(store, [second], docker)
+    loading.wait()
+    store.blobs.put_bytes(data)
+    other = renamed(second, f"sparse/more:{tag}")
+    loading.finish([second, other])
+    assert layers_in(docker, second.names[0]) == list(second.config.diff_ids)
+    assert run(docker, other.names[0]) == (STATUS, TEXT)
 
 
 @pytest.mark.parametrize(
