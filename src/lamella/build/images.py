@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping
 from lamella.build.options import BuildOptions, BuildReport, BuiltImage, VertexRow
 from lamella.build.parts import Parts, lower, plan
 from lamella.build.selection import Selection
+from lamella.build.unmet import known_facts, refuse_unmet
 from lamella.engines.base import Engine, EngineUse, SolveOptions, SolveOutcome, SolveRequest
-from lamella.errors import ConfigError, InternalError, Problem
+from lamella.errors import ConfigError, InternalError
 from lamella.graph.definition import Definition
 from lamella.graph.events import EventSink, Message
-from lamella.graph.facts import BaseFacts
 from lamella.graph.op import ExecOp
 from lamella.graph.record import Result
 from lamella.graph.vertex import RootfsOf, executes
 from lamella.images.compose import ComposedImage, ImageLayer, compose
-from lamella.images.requirements import check_requirements
 from lamella.images.stored import StoredImage, full_name
 from lamella.images.variants import named_variant
 from lamella.oci.config import EPOCH
@@ -128,7 +127,7 @@ class _Build:
         self._resolver = Resolver(self.graph.definition, parts.tree, parts.host, parts.lookup)
         for warning in self.plan.warnings:
             sink.emit(Message(parts.clock.monotonic(), "warning", warning))
-        self._check_requirements(self.plan.results)
+        refuse_unmet(self.images, known_facts(self._resolver, self.plan.results))
 
     def _refuse_later(self) -> None:
         """Keys that the wanted layers and images use and that do not work yet, before anything is done for them."""
@@ -166,7 +165,7 @@ class _Build:
         outcome = engine().solve(request, self.sink)
         self.rows, self.used = self._solved_rows(outcome), outcome.engine
         results = {key: item.result for key, item in outcome.vertices.items()}
-        self._check_requirements(results)
+        refuse_unmet(self.images, known_facts(self._resolver, results))
         return results
 
     def _root_file_systems(self) -> frozenset[str]:
@@ -208,23 +207,9 @@ class _Build:
             )
         return tuple(rows)
 
-    def _facts(self, key: str, results: dict[str, Result]) -> BaseFacts | None:
-        result = results.get(key)
-        return self._resolver.facts_of(key, result) if result is not None else None
-
-    def _check_requirements(self, results: dict[str, Result]) -> None:
-        """Findings of all images whose base is known already, before an hour is spent."""
-        problems: list[Problem] = []
-        for image in self.images:
-            base = self._facts(image.base, results)
-            if base is not None:
-                problems += check_requirements(image, base, lambda key: self._facts(key, results))
-        if problems:
-            raise ConfigError.from_problems(tuple(dict.fromkeys(problems)))
-
     def compose(self, plan: ImagePlan, results: dict[str, Result]) -> ComposedImage:
         """An image, with its layers in the store."""
-        facts = self._facts(plan.base, results)
+        facts = known_facts(self._resolver, results)(plan.base)
         if facts is None:
             raise InternalError(f"the base facts of image {plan.image.name!r} are gone")
         created = self.options.created or EPOCH

@@ -85,13 +85,21 @@ def command(
 
 
 def _planned(session: Session, selection: Selection, asked: BuildOptions) -> dict[str, Any]:
-    """The plan as :func:`plan_json` gives it; one without work is kept for the next time."""
+    """The plan as :func:`plan_json` gives it; one without work is kept for the next time. Raises ConfigError where the
+    build would: an image needs what its base, as far as that is known, does not have.
+    """
     from lamella.build.images import forced_vertices
+    from lamella.build.unmet import known_facts, refuse_unmet
     from lamella.planning.plan import PlanOptions
+    from lamella.planning.walk import Resolver
 
     graph = session.lower(selection)
     options = PlanOptions(forced_vertices(graph, asked), asked.refresh, session.clock.now())
     plan = session.plan(selection, options, graph)
+    if not selection.layer:
+        parts = session.parts
+        resolver = Resolver(graph.definition, parts.tree, parts.host, parts.lookup)
+        refuse_unmet(graph.images, known_facts(resolver, plan.results))
     found = plan_json(plan)
     if plan.holds_until and asked == BuildOptions() and not plan.of_status("restored"):
         records = [vertex.key for vertex in plan.vertices]

@@ -227,3 +227,13 @@ def test_run_says_that_the_image_comes_first(cli: Cli, shop: Path, word: str) ->
     outcome = cli("run", "--", word, "-c", "true")
     assert outcome.code == 2
     assert "lamella run IMAGE -- ARGS" in outcome.err
+
+
+def test_a_plan_refuses_what_the_build_would_refuse(cli: Cli, shop: Path) -> None:
+    (shop / "lamella.toml").write_text(PROJECT + 'user = "nobody-here"\n')
+    planned, built = cli("plan"), cli("build")
+    assert (planned.code, built.code) == (2, 2)
+    assert "user 'nobody-here' is not in the base" in planned.err
+    assert planned.err == built.err
+    assert cli("plan", "shop").code == 0
+    assert cli("plan", "--target", "conf").code == 0
