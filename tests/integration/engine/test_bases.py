@@ -130,9 +130,17 @@ def test_facts_follow_a_step_as_a_walk_would_find_them(steps: Steps) -> None:
         outcome = steps.run(steps.spec(commands, rootfs=chain)).outcome
         chain = Chain((*chain.snapshots, outcome.snapshot))
         walked = steps.runner.facts(chain, "", RuntimeConfig())
-        assert outcome.outline is not None
-        facts = changed_facts(facts, outcome.fileset, outcome.outline)
+        assert outcome.unchanged == (commands == "true")
+        assert (outcome.outline is None, outcome.packages == b"") == (outcome.unchanged, outcome.unchanged)
+        facts = changed_facts(facts, outcome.fileset, outcome.outline) if outcome.outline else facts
         assert facts == walked, commands
+
+
+def test_a_new_mode_of_the_root_directory_is_a_change(steps: Steps) -> None:
+    chained = steps.run(steps.spec("chmod 700 /")).outcome
+    assert (len(chained.fileset), chained.unchanged) == (0, False)
+    above = Chain((*steps.base.snapshots, chained.snapshot))
+    assert not steps.run(steps.spec("true", rootfs=above)).outcome.unchanged  # its own root directory is 0755 again
 
 
 def test_the_same_packages_installed_twice_are_the_same_layer(steps: Steps) -> None:

@@ -144,13 +144,15 @@ class StepJob:
 
 @dataclass(frozen=True, slots=True)
 class StepReply:
-    """What a step did. ``fileset``, ``packages`` and ``facts`` (an outline) are files in its folder. ``failed`` is the
-    number of the command that ended with ``code``, -1 for none; ``out_of`` says which limit it met.
+    """What a step did. ``fileset``, ``packages`` and ``facts`` (an outline) are files in its folder; with ``unchanged``
+    the latter two are those of the chain below. ``failed`` is the number of the command that ended with ``code``, -1
+    for none; ``out_of`` says which limit it met.
     """
 
     fileset: str = ""
     packages: str = ""
     facts: str = ""
+    unchanged: bool = False
     failed: int = -1
     code: int = 0
     out_of: str = ""

@@ -135,6 +135,7 @@ class LocalRunner:
                 fileset=fileset,
                 packages=packages,
                 outline=outline,
+                unchanged=reply.unchanged,
                 captured=captured,
                 wrote_sources=reply.wrote,
                 log=log.keep(),

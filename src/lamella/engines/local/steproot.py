@@ -46,8 +46,9 @@ _EMPTY_ROOT = (("root", 0o700), ("run", 0o755), ("tmp", 0o1777), ("var", 0o755),
 class StepRoot:
     """The mounts of one step below ``<folder>/job``.
 
-    ``merged`` is the root as the step sees it. While it is mounted ``overlays`` are the inputs whose writes are
-    thrown away, ``places`` the targets of all mounts.
+    ``merged`` is where the root is mounted as the step sees it, and before and after that its layers alone, to be
+    looked at. In between, ``overlays`` are the inputs whose writes are thrown away, ``places`` the targets of all
+    mounts.
     """
 
     def __init__(self, job: StepJob, *, rootless: bool) -> None:
@@ -65,13 +66,14 @@ class StepRoot:
     @contextmanager
     def mounted(self) -> Iterator[None]:
         """The tree while it is there. Raises HostileInputError for a root file system that cannot take the mounts."""
-        for name in ("", "stubs", "merged", "work", "upper", "view", "files", "secrets"):
+        keeps_changes = not (self._job.outputs or self._job.terminal)
+        more = ([] if keeps_changes else ["upper"]) + (["secrets"] if self._job.secrets else [])
+        for name in ("", "stubs", "merged", "work", "files", *more):
             (self._home / name).mkdir(mode=0o755 if name else 0o700)
         try:
             self._mount_secrets()
             ops = self._lay_places(normalise(self._wanted()))
-            wants_product = bool(self._job.outputs) or self._job.terminal
-            upper = str(self._home / "upper") if wants_product else self._job.result
+            upper = self._job.result if keeps_changes else str(self._home / "upper")
             root = Overlay("/", (str(self._home / "stubs"), *self._lowers), upper, str(self._home / "work"))
             mount_overlay(root, self.merged, rootless=self._rootless)
             execute(self.merged, ops, rootless=self._rootless)
@@ -101,15 +103,22 @@ class StepRoot:
             for path in reversed(self._made):
                 _remove_if_empty(upper, path)
         if self._lowers:
-            with view_of(self._lowers, str(self._home / "view"), rootless=self._rootless) as below:
+            with view_of(self._lowers, self.merged, rootless=self._rootless) as below:
                 drop_unchanged(self._job.result, below)
         return scan_upper(self._job.result, self._lowers)
+
+    def is_unchanged(self, changes: FileSet) -> bool:
+        """Whether the chain with the step's changes is the one below: nothing in it, and the same root directory."""
+        if changes.entries or not self._lowers:
+            return False
+        now, before = os.stat(self._job.result), os.stat(self._lowers[0])
+        return (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
     @contextmanager
     def chain(self) -> Iterator[str]:
         """The root file system with the step's changes, to be looked at; only when nothing is mounted any more."""
         lowers = (self._job.result, *self._lowers)
-        with view_of(lowers, str(self._home / "view"), rootless=self._rootless) as place:
+        with view_of(lowers, self.merged, rootless=self._rootless) as place:
             yield place
 
     def clean(self) -> None:
@@ -183,7 +192,7 @@ class StepRoot:
     def _lay_places(self, ops: tuple[MountOp, ...]) -> tuple[MountOp, ...]:
         """Places for all mounts in the stubs, and the mounts at their real paths."""
         stubs = str(self._home / "stubs")
-        place = stubs if self._job.rootfs.host else str(self._home / "view")
+        place = stubs if self._job.rootfs.host else self.merged
         with view_of(self._lowers, place, rootless=self._rootless) as view:
             own = lay_stubs(view, stubs, ((path, False) for path in _OWN_PLACES))
             moved = [path for path, real in own.real.items() if path != real]

@@ -66,7 +66,9 @@ def run_step(job: StepJob, sandbox: Sandbox, emit: Emit, cancelled: Event, *, ro
     fileset = _product(job) if job.outputs else root.changes()
     (folder / "fileset").write_bytes(fileset.to_bytes())
     reply = replace(reply, fileset=str(folder / "fileset"))
-    if not job.outputs:
+    if not job.outputs and root.is_unchanged(fileset):
+        reply = replace(reply, unchanged=True)
+    elif not job.outputs:
         with root.chain() as whole:
             (folder / "packages").write_bytes(package_set(whole, sandbox))
             (folder / "facts").write_bytes(facts_outline(whole))

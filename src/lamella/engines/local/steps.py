@@ -26,6 +26,7 @@ from lamella.engines.local.values import (
 from lamella.engines.work import Made, Work
 from lamella.errors import ConfigError, IntegrityError, InternalError
 from lamella.graph.events import VertexLog
+from lamella.graph.facts import BaseFacts
 from lamella.graph.facts_format import facts_to_bytes
 from lamella.graph.keys import rootfs_identity
 from lamella.graph.mount import BindMount, SecretMount, StateMount
@@ -204,7 +205,7 @@ class StepMaker:
         return Made(result, size=sum(blob.size for blob in base.layers))
 
     def _rootfs_result(self, work: Work, outcome: StepOutcome, runtime: RuntimeConfig) -> Result:
-        packages = self.store.blobs.put_bytes(outcome.packages)
+        packages = self._packages(work, outcome)
         return Result(
             work.resolved,
             identity=rootfs_identity(work.resolved, packages),
@@ -213,23 +214,32 @@ class StepMaker:
             facts=self._facts(work, outcome, runtime),
         )
 
+    def _packages(self, work: Work, outcome: StepOutcome) -> str:
+        """The blob of the package set of a step's root file system."""
+        if not outcome.unchanged:
+            return self.store.blobs.put_bytes(outcome.packages)
+        below = work.input_result(0).packages
+        if below and self.store.blobs.has(below):
+            return below
+        return self.store.blobs.put_bytes(self.runner.packages(self._chain(work, outcome)))
+
     def _facts(self, work: Work, outcome: StepOutcome, runtime: RuntimeConfig) -> str:
         """The blob of the facts of a step's root file system: those below it with its changes where both are known,
         which for most steps are the same ones; else found by a walk.
         """
         stored = work.input_result(0).facts if work.vertex.inputs else ""
         below = work.resolver.facts_of(work.vertex.inputs[0].vertex, work.input_result(0)) if stored else None
-        if below is None or outcome.outline is None:
-            lower = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
-            facts = self.runner.facts(Chain((*lower, outcome.snapshot)), work.vertex.platform, runtime)
+        if below is None or not (outcome.unchanged or outcome.outline):
+            facts = self.runner.facts(self._chain(work, outcome), work.vertex.platform, runtime)
         else:
-            from lamella.layers.facts import changed_facts
-
-            outline = replace(outcome.outline, platform=work.vertex.platform, runtime=runtime)
-            facts = changed_facts(below, outcome.fileset, outline)
+            facts = replace(_followed(below, outcome), platform=work.vertex.platform, runtime=runtime)
             if facts == below and self.store.blobs.has(stored):
                 return stored
         return self.store.blobs.put_bytes(facts_to_bytes(facts))
+
+    def _chain(self, work: Work, outcome: StepOutcome) -> Chain:
+        below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
+        return Chain((*below, outcome.snapshot))
 
     def _runtime_below(self, work: Work) -> RuntimeConfig:
         facts = work.resolver.facts_of(work.vertex.inputs[0].vertex, work.input_result(0))
@@ -241,6 +251,13 @@ class StepMaker:
             return ()
         below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
         return (self.runner.export_layer(result.snapshot, Chain(below), work.request.options.compressor),)
+
+
+def _followed(below: BaseFacts, outcome: StepOutcome) -> BaseFacts:
+    """The facts of a root file system from those below it."""
+    from lamella.layers.facts import changed_facts
+
+    return changed_facts(below, outcome.fileset, outcome.outline) if outcome.outline else below
 
 
 def with_own_states(op: ExecOp, identity: str) -> ExecOp:

@@ -114,7 +114,8 @@ class StepOutcome:
 
     ``snapshot`` is the id under which the store has it: the resolved key for changes of a root file system (whose
     ``packages`` are the canonical bytes of the recorded package set, and ``outline`` the facts of the whole chain but
-    its paths, where the runner has looked), the file set's digest for a product.
+    its paths, where the runner has looked; with ``unchanged`` both are those of the chain below and not given), the
+    file set's digest for a product.
     ``captured`` holds evidence by name, ``wrote_sources`` paths below binds that were written and are no scratch,
     as absolute paths of the step. ``log`` is the digest of the stored output. ``hermetic`` is false when the
     network was open to all commands.
@@ -124,6 +125,7 @@ class StepOutcome:
     fileset: FileSet
     packages: bytes = b""
     outline: BaseFacts | None = None
+    unchanged: bool = False
     captured: FrozenMap[str, bytes] = EMPTY_MAP
     wrote_sources: tuple[str, ...] = ()
     log: str = ""
