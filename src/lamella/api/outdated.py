@@ -21,6 +21,7 @@ from lamella.errors import ConfigError, RegistryError
 from lamella.process import Completed, run, which
 from lamella.project.spec import CargoSpec, LayerSpec, NodeSpec, PythonSpec
 from lamella.sources.wheels import find_uv
+from lamella.stacks.python.request import LAMELLA_LOCK
 from lamella.values import dataclass
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class _Look:
         match layer.spec:
             case CargoSpec():
                 self._cargo(layer.spec.dir)
-            case PythonSpec() if layer.spec.lock == "uv.lock" or layer.spec.lock.endswith("/uv.lock"):
-                self._uv(os.path.dirname(layer.spec.lock) or layer.spec.project or ".")
+            case PythonSpec():
+                self._python(layer.spec)
             case NodeSpec():
                 self._node(layer.spec.dir)
             case _:
@@ -118,9 +119,11 @@ class _Look:
         self.rows += [OutdatedRow(where, name, locked, newest, update) for name, locked, newest in found]
 
     def _failed(self, place: Path, lock: str, done: Completed) -> None:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = next((line for line in said if "error" in line.lower()), said[-1] if said else f"exit status {done.code}")
-        self.skipped.append(f"{os.path.relpath(place / lock, self._root)}: {why.strip()}")
+        said = [line.strip() for line in done.stderr.decode("utf-8", "replace").strip().splitlines()]
+        start = next((at for at, line in enumerate(said) if "error" in line.lower()), max(len(said) - 1, 0))
+        cause = [line for line in said[start + 1 : start + 2] if line.startswith("cause:")]
+        why = "; ".join((*said[start : start + 1], *cause)) or f"exit status {done.code}"
+        self.skipped.append(f"{os.path.relpath(place / lock, self._root)}: {why}")
 
     def _cargo(self, folder: str) -> None:
         place = self._find(folder, "Cargo.lock")
@@ -131,6 +134,13 @@ class _Look:
             self._failed(place, "Cargo.lock", done)
         else:
             self._add(place, "Cargo.lock", newer_crates(done.stderr.decode("utf-8", "replace")), "cargo update")
+
+    def _python(self, spec: PythonSpec) -> None:
+        """Uv's lock where the layer names it, or names none and its project has one in its folder or above."""
+        if os.path.basename(spec.lock) == "uv.lock":
+            self._uv(os.path.dirname(spec.lock) or ".")
+        elif spec.lock == LAMELLA_LOCK and spec.project:
+            self._uv(spec.project)
 
     def _uv(self, folder: str) -> None:
         place = self._find(folder, "uv.lock")

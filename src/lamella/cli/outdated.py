@@ -46,7 +46,8 @@ def command(
             click.echo(line)
         for text in report.skipped:
             say(f"not looked at: {text}")
-        say(f"{len(rows)} newer" if rows else "nothing moved")
+        nothing = "nothing moved in what was looked at" if report.skipped else "nothing moved"
+        say(f"{len(rows)} newer" if rows else nothing)
     if exit_code and report.rows:
         click.get_current_context().exit(10)
 

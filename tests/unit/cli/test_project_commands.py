@@ -237,3 +237,24 @@ def test_a_plan_refuses_what_the_build_would_refuse(cli: Cli, shop: Path) -> Non
     assert planned.err == built.err
     assert cli("plan", "shop").code == 0
     assert cli("plan", "--target", "conf").code == 0
+
+
+@pytest.mark.parametrize("layer", ['project = "svc"', 'project = "svc", lock = "uv.lock"'])
+def test_outdated_asks_uv_about_the_lock_that_the_layer_installs(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch, layer: str
+) -> None:
+    (project / "svc").mkdir()
+    (project / "svc" / "pyproject.toml").write_text(
+        '[project]\nname = "svc"\nversion = "1"\nrequires-python = ">=3.9"\n'
+    )
+    (project / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["svc"]\n')
+    package = '[[package]]\nname = "svc"\nversion = "1"\nsource = { virtual = "svc" }\n'
+    (project / "uv.lock").write_text(f'version = 1\nrequires-python = ">=3.9"\n\n{package}')
+    toml = PROJECT.partition("[layer.conf]")[0] + f'[layer.deps]\npython = {{ {layer}, python = "3.11" }}\n'
+    (project / "lamella.toml").write_text(toml + '[image.shop]\nlayers = ["base", "deps"]\n')
+    monkeypatch.setenv("UV_PYTHON", str(project / "no-such-python"))  # uv then says so instead of asking an index
+    outcome = cli("outdated")
+    assert outcome.code == 0
+    assert "not looked at: uv.lock:" in outcome.err
+    assert "no-such-python" in outcome.err
+    assert "nothing moved in what was looked at" in outcome.err
