@@ -141,18 +141,24 @@ def whole_plans(folder: Path, env: dict[str, str]) -> list[dict[str, Any]]:
     return rows
 
 
-def step_overhead(folder: Path, env: dict[str, str]) -> dict[str, Any]:
-    """Seconds per step of a chain of steps that do nothing, from the records of one build."""
-    project = folder / "steps"
+def step_overhead(folder: Path, env: dict[str, str], *, changes: bool = False) -> dict[str, Any]:
+    """Seconds per step of a chain of steps that do nothing, or just make a file, from the records of one build."""
+    project = folder / ("files" if changes else "steps")
     (project / "src").mkdir(parents=True)
     (project / "src" / "a").write_text("a\n")
-    layers = "".join(f'\n[layer.s{number}]\nrun = [["true"]]\nenv = {{ N = "{number}" }}\n' for number in range(STEPS))
+    commands = [f'"touch", "/srv/{number}"' if changes else '"true"' for number in range(STEPS)]
+    layers = "".join(
+        f'\n[layer.s{number}]\nrun = [[{command}]]\nenv = {{ N = "{number}" }}\n'
+        for number, command in enumerate(commands)
+    )
     names = "".join(f'"s{number}", ' for number in range(STEPS))
     (project / "lamella.toml").write_text(PROJECT.replace("STEPS", names) + layers)
     argv = [*LAMELLA, "build", "--progress", "quiet", "--format", "json"]
     done = subprocess.run(argv, cwd=project, env=env, check=True, capture_output=True)
     rows = json.loads(done.stdout)["vertices"]
     ours = [item["seconds"] for item in rows if item["name"].startswith("s")]
+    if changes:
+        return row("sandbox, a change", "a step that makes a file, with its commit and facts", ours, [], "", 0.1)
     return row("sandbox", "a step that does nothing, with its commit and facts", ours, [], "", 0.1)
 
 
@@ -169,7 +175,7 @@ def main() -> None:
         env = {**os.environ, "LAMELLA_STORE": str(folder / "store")}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         rows = [start_up(folder, env), no_op(folder, env), *whole_plans(folder, env)]
-        rows += [step_overhead(folder, env), sandbox_start(env)]
+        rows += [step_overhead(folder, env), step_overhead(folder, env, changes=True), sandbox_start(env)]
     for item in rows:
         median = statistics.median(item["ours"])
         against = f"  {item['peer']} {statistics.median(item['theirs']):.3f} s" if item["theirs"] else ""

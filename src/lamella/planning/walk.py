@@ -133,6 +133,10 @@ class Resolver:
             self._facts[result.facts] = facts
         return self._facts[result.facts]
 
+    def learn_facts(self, digest: str, facts: BaseFacts) -> None:
+        """Facts that have just been stored, so that nobody has to read them again."""
+        self._facts[digest] = facts
+
     def source_fileset(self, op: SourceOp) -> FileSet:
         """The files of a source vertex as a step or placement sees them."""
         fileset = self._tree.fileset(op.patterns, context=op.context)

@@ -235,7 +235,9 @@ class StepMaker:
             facts = replace(_followed(below, outcome), platform=work.vertex.platform, runtime=runtime)
             if facts == below and self.store.blobs.has(stored):
                 return stored
-        return self.store.blobs.put_bytes(facts_to_bytes(facts))
+        digest = self.store.blobs.put_bytes(facts_to_bytes(facts))
+        work.resolver.learn_facts(digest, facts)
+        return digest
 
     def _chain(self, work: Work, outcome: StepOutcome) -> Chain:
         below = chain_snapshots(work, work.vertex.inputs[0].vertex, self.store) if work.vertex.inputs else ()
