@@ -130,15 +130,38 @@ def _has(suite: str, language: str) -> str:
 
 
 def _language_image(base: str, wish: Wish) -> str:
-    """The Dockerfile's own image where it is one of the language's, else the newest slim one that the wish allows."""
-    if re.match(rf"(?:.*/)?{wish.language or '-'}:\d", base) and not _MUSL.search(base):
-        return base
+    """The Dockerfile's own image where it is one of the language's, else the newest slim one that the wish allows.
+
+    Another version than the wished one in the Dockerfile gives way, the rest of its name stays: packages are locked for
+    what the project's own files say.
+    """
+    if not wish.language:
+        return ""
+    newest = _newest(wish)
+    own = re.match(rf"(?:.*/)?{wish.language}:(\d+(?:\.\d+)*)", base)
+    if own is not None and not _MUSL.search(base):
+        if wish.allows(_comparable(own[1], wish.language)) or not newest:
+            return base
+        return f"{base[: own.start(1)]}{newest}{base[own.end(1) :].partition('@')[0]}"
+    if not newest:
+        return ""
+    return f"python:{newest}-slim-bookworm" if wish.language == "python" else f"node:{newest}-bookworm-slim"
+
+
+def _newest(wish: Wish) -> str:
+    """The newest version with official images that the wish allows: a minor one of Python, a major one of Node."""
     if wish.language == "python":
-        minors = (f"3.{minor}" for minor in range(_NEWEST_PYTHON, _OLDEST_PYTHON, -1))
-        return next((f"python:{minor}-slim-bookworm" for minor in minors if wish.allows(minor)), "")
-    majors = (str(major) for major in range(_NEWEST_NODE, _OLDEST_NODE, -2))
-    chosen = next((major for major in majors if wish.allows(f"{major}.99.0")), "") if wish.language else ""
-    return f"node:{chosen}-bookworm-slim" if chosen else ""
+        numbers = [f"3.{minor}" for minor in range(_NEWEST_PYTHON, _OLDEST_PYTHON, -1)]
+    else:
+        numbers = [str(major) for major in range(_NEWEST_NODE, _OLDEST_NODE, -2)]
+    return next((number for number in numbers if wish.allows(_comparable(number, wish.language))), "")
+
+
+def _comparable(version: str, language: str) -> str:
+    """A version as wishes compare it: Python's up to its minor number, any release of a major one of Node."""
+    if language == "python":
+        return ".".join(version.split(".")[:2])
+    return version if "." in version else f"{version}.99.0"
 
 
 def _usual(base: str, wish: Wish) -> _Usual:

@@ -170,8 +170,7 @@ class Checker:
         elif isinstance(kind, OneOf) and (chosen := choose(kind, node)) is not None:
             self.value(node, chosen, at, partial=partial)
         elif not self._scalar(node, kind, at):
-            quoted = isinstance(kind, (Text, Choice)) and isinstance(value, (bool, int, float))
-            hint = f'write it in quotes: "{str(value).lower()}"' if quoted else ""
+            hint = _quoted(value, kind)
             self.report(node, f"{at}: {describe(kind)} is expected, not {_article(type_name(value))}", hint)
 
     def _scalar(self, node: Node, kind: Type, at: str) -> bool:
@@ -281,3 +280,16 @@ def _shown(text: str) -> str:
     """A name from the file as it can be printed: short, and without control characters."""
     short = text if len(text) <= 60 else f"{text[:57]}..."
     return ascii(short) if control_character(short) else repr(short)
+
+
+def _quoted(value: object, kind: Type) -> str:
+    """The hint for a bare number or boolean where text is expected: in quotes, or what its form wants besides."""
+    if not isinstance(kind, (Text, Choice)) or not isinstance(value, (bool, int, float)):
+        return ""
+    text = str(value).lower()
+    if isinstance(kind, Text):
+        try:
+            kind.form.convert(text)
+        except FormatError as error:
+            return f"{error.hint}, in quotes" if error.hint else "write it in quotes"
+    return f'write it in quotes: "{text}"'

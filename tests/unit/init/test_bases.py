@@ -62,6 +62,9 @@ def test_a_base_that_cannot_be_kept_is_named(base: str) -> None:
         ("python:3.13-slim-bookworm", "3.13", 'bootstrap = "debian/trixie"'),
         ("python:3.12-slim", "3.12", 'from = "python:3.12-slim"'),
         ("python:3.12-alpine", "3.12", 'from = "python:3.12-slim-bookworm"'),
+        ("python:3.13-slim", "3.14", 'from = "python:3.14-slim"'),
+        ("registry.example/python:3.13.2-slim", "3.12", 'from = "registry.example/python:3.12-slim"'),
+        ("python:3-slim", "3.14", 'from = "python:3.14-slim"'),
     ],
 )
 def test_the_interpreter_decides(base: str, wanted: str, line: str) -> None:

@@ -17,7 +17,10 @@ from lamella.stacks.python.pyproject import Pyproject
 from lamella.stacks.toolchain import DEFAULT_SUITE
 from lamella.values import dataclass
 
-__all__ = ["Binding", "find_interpreter"]
+__all__ = ["Binding", "find_interpreter", "missing_in_base"]
+
+_OF_THE_LAYER = "the layer's 'python'"
+"""Why a version is taken, where the layer itself says it."""
 
 DEBIAN_PYTHON = {"debian/bullseye": "3.9", "debian/bookworm": "3.11", "debian/trixie": "3.13"}
 """The Python of each Debian release: what ``apt = ["python3"]`` gives a bootstrapped base."""
@@ -94,12 +97,31 @@ def _family(families: list[str]) -> tuple[int, int]:
     return next((_FAMILY_GLIBC[name] for name in families if name in _FAMILY_GLIBC), DEFAULT_GLIBC)
 
 
+def missing_in_base(context: LowerContext, binding: Binding) -> str:
+    """A note where a Debian from its archive has another Python than the one that packages are chosen for."""
+    for base in context.bases:
+        brought = DEBIAN_PYTHON.get(base.partition("@")[0], "")
+        wanted = binding.target.python
+        if brought and brought != wanted:
+            return (
+                f"layer {context.layer.name!r} is for Python {wanted}, as {binding.why} says, and {base} "
+                f'has {brought}: write python = "{brought}" in the layer, or give the base the other one'
+            )
+    return ""
+
+
+def _other_version(binding: Binding) -> str:
+    if binding.why == _OF_THE_LAYER:
+        return "write another version in the layer, or leave it out: then the base decides"
+    return "write 'python' in the layer, or take another base"
+
+
 def _version(
     context: LowerContext, spec: PythonSpec, project: Pyproject | None, known: list[tuple[str, str]]
 ) -> tuple[str, str]:
     """The version and where it was said, first answer wins."""
     if spec.python is not None and spec.python.count("."):
-        return spec.python, "the layer's 'python'"
+        return spec.python, _OF_THE_LAYER
     if context.above is not None:
         return str(context.above.details["python"]), f"layer {spec.above!r}"
     for folder in (project.folder, ".") if project else (".",):
@@ -130,5 +152,5 @@ def _check_requires(context: LowerContext, project: Pyproject | None, binding: B
         raise layer_error(
             context.layer,
             f"{project.path} requires Python {project.requires_python}, {said}",
-            hint="write 'python' in the layer, or take another base",
+            hint=_other_version(binding),
         )

@@ -7,13 +7,13 @@ from lamella.graph.op import WheelsOp
 from lamella.graph.vertex import AllPaths, Input, Vertex
 from lamella.oci.platform import ANY
 from lamella.project.spec import PythonSpec
-from lamella.sources.wheel_tags import Target, wheel_glibc
+from lamella.sources.wheel_tags import wheel_glibc
 from lamella.stacks.base import LowerContext, Lowered, Placement, Requirement, layer_error, vertex_info
 from lamella.stacks.python.backend import build_requests
 from lamella.stacks.python.binding import binding_op
 from lamella.stacks.python.build import build_vertices
 from lamella.stacks.python.groups import group_wheels
-from lamella.stacks.python.interpreter import Binding, find_interpreter
+from lamella.stacks.python.interpreter import Binding, find_interpreter, missing_in_base
 from lamella.stacks.python.locked import locked_selection
 from lamella.stacks.python.resolved import Selection
 from lamella.stacks.python.wishes import Wishes, read_wishes
@@ -42,7 +42,7 @@ def lower_layer(context: LowerContext, spec: PythonSpec) -> Lowered:
         entrypoints=_entrypoints(wishes, venv),
         path=(f"{venv}/bin",),
         requirements=_requirements(context, wanted, binding),
-        notes=_notes(context, wishes, wanted, target),
+        notes=_notes(context, wishes, wanted, binding),
         details=FrozenMap(
             {
                 "python": target.python,
@@ -125,12 +125,12 @@ def _requirements(context: LowerContext, wanted: Selection, binding: Binding) ->
     return tuple(found)
 
 
-def _notes(context: LowerContext, wishes: Wishes, wanted: Selection, target: Target) -> tuple[str, ...]:
+def _notes(context: LowerContext, wishes: Wishes, wanted: Selection, binding: Binding) -> tuple[str, ...]:
     notes = list(wanted.notes)
     foreign = [build.name for build in wanted.builds if not build.folder]
     if foreign:
         notes.append(
-            f"layer {context.layer.name!r}: no wheel fits Python {target.python}, built from source: "
+            f"layer {context.layer.name!r}: no wheel fits Python {binding.target.python}, built from source: "
             f"{', '.join(foreign)} (another Python may have wheels)"
         )
     project = wishes.project
@@ -139,4 +139,5 @@ def _notes(context: LowerContext, wishes: Wishes, wanted: Selection, target: Tar
             f"layer {context.layer.name!r}: {project.path} has no build system, so its files are not installed; "
             "copy them with a files layer"
         )
-    return tuple(notes)
+    other = missing_in_base(context, binding) if context.above is None else ""
+    return (*notes, other) if other else tuple(notes)

@@ -129,7 +129,10 @@ ERRORS: list[tuple[str, Modification, str, str]] = [
     ("a lock of another project", in_lock('editable = "."', 'editable = "elsewhere"'), "not in the lock", "uv lock"),
     ("an unknown extra", spec(extras=("nope",)), "no extra 'nope'", "it has: ml"),
     ("an unknown group", spec(groups=("nope",)), "no group 'nope'", "it has: dev"),
-    ("a Python that the project rules out", spec(python="3.10"), "requires Python >=3.11", "write 'python'"),
+    ("a Python that the project rules out", spec(python="3.10"), "requires Python >=3.11", "write another version"),
+    ("a version file that the project rules out",
+     lambda given: files({".python-version": "3.10\n"})(spec(python=None)(given)),
+     "requires Python >=3.11", "write 'python'"),
     ("no wheel and no source for the target",
      lambda given: replace(given.replaced("uv.lock", "sdist = ", "#"), platform="linux/riscv64"),
      "fastmath 2.0.0 has no wheel", "uv lock"),
@@ -237,6 +240,14 @@ def test_a_project_without_a_build_system_is_not_installed() -> None:
     assert not {"app:demo", "app:demo wheel"} & set(outcome.keys)
     assert outcome.lowered.entrypoints == ()
     assert "copy them with a files layer" in outcome.lowered.notes[0]
+
+
+@pytest.mark.parametrize(("version", "said"), [("3.11\n", ""), ("3.12\n", "debian/bookworm has 3.11")])
+def test_a_python_that_the_archive_does_not_have_is_said_in_the_plan(version: str, said: str) -> None:
+    given = project(PythonSpec(project="."), {**PROJECT, ".python-version": version})
+    notes = " ".join(lowered(given).lowered.notes)
+    assert ("for Python 3.12, as .python-version says" in notes) == bool(said)
+    assert said in notes
 
 
 def test_two_forks_of_one_package_are_told_apart_by_their_markers() -> None:
