@@ -173,11 +173,12 @@ class Composer:
         """The releases of all cells that were made and that a plan is for, without attachments."""
         wanted = {(plan.where.image, plan.where.cell): plan for plan in plans}
         resolver = Resolver(made.graph.definition, self._parts.tree, self._parts.host, self._parts.lookup)
+        fresh = _fresh(made)
         releases = []
         for where, image in made.images:
             plan = wanted.get((where.image, where.cell))
             if plan is not None and where not in made.pending:
-                releases.append(self._release(made, plan, image, self._facts(resolver, made, image)))
+                releases.append(self._release(made, plan, image, self._facts(resolver, made, image), fresh))
         return tuple(releases)
 
     def _facts(self, resolver: Resolver, made: MadeCells, image: ImagePlan) -> BaseFacts:
@@ -186,7 +187,9 @@ class Composer:
             raise InternalError(f"the base facts of image {image.image.name!r} are gone")
         return facts
 
-    def _release(self, made: MadeCells, plan: CellPlan, image: ImagePlan, facts: BaseFacts) -> Release:
+    def _release(
+        self, made: MadeCells, plan: CellPlan, image: ImagePlan, facts: BaseFacts, fresh: frozenset[str]
+    ) -> Release:
         definition, options = made.graph.definition, self._options
         homes = self._homes(definition, image, made.results)
         layers = tuple(
@@ -202,7 +205,10 @@ class Composer:
         described = describe(composed.manifest, composed.config, labels, own)
         digest = described.descriptor.digest
         attach = partial(self._attachments, definition, image, facts, plan, digest) if self._attest else tuple
-        return Release(plan, Parcel(described.manifest, described.config, attach), tuple(one.name for one in layers))
+        new = [layer.descriptor.digest for layer in layers if layer.diff_id in fresh]
+        new += [described.manifest.config.digest] if new else []
+        parcel = Parcel(described.manifest, described.config, attach, frozenset(new))
+        return Release(plan, parcel, tuple(one.name for one in layers))
 
     def _homes(self, definition: Definition, image: ImagePlan, results: Mapping[str, Result]) -> dict[str, str]:
         """Where the layers of a base image lie, by diff_id."""
@@ -231,6 +237,13 @@ class Composer:
             data = provenance_json(subject, self._built_from(image), materials(definition, image.targets))
             documents.append(Attachment(IN_TOTO, data, FrozenMap({"in-toto.io/predicate-type": PREDICATE})))
         return tuple(documents)
+
+
+def _fresh(made: MadeCells) -> frozenset[str]:
+    """diff_ids of the layers that were made just now and not found."""
+    built = {row.key for row in made.rows if row.outcome == "built"}
+    results = (result for result in made.results.values() if result.key in built)
+    return frozenset(layer.diff_id for result in results for layer in result.layers)
 
 
 def _base_of(definition: Definition, image: ImagePlan) -> tuple[str, str] | None:

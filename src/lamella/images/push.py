@@ -57,12 +57,13 @@ class Attachment:
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """One image for one repository. ``config`` are the config's bytes; ``attach`` makes the documents about the image,
-    when it is pushed and not before.
+    when it is pushed and not before. ``fresh`` are blobs that were made just now, so hardly any registry has them.
     """
 
     manifest: Manifest
     config: bytes = field(repr=False)
     attach: Callable[[], tuple[Attachment, ...]] = field(default=tuple, compare=False, repr=False)
+    fresh: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -159,7 +160,8 @@ class Pusher:
             return self._source.open(blob)
 
         mount_from = () if again else (*homes, *self._source.homes(blob.digest))
-        action = repository.push_blob(blob, open_, mount_from=mount_from, on_bytes=on_bytes, again=again)
+        fresh = blob.digest in parcel.fresh
+        action = repository.push_blob(blob, open_, mount_from=mount_from, on_bytes=on_bytes, again=again, fresh=fresh)
         with self._lock:
             self.freight.blobs[action] += 1
             self.freight.sent_bytes += blob.size if action == "sent" else 0

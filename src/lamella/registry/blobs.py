@@ -105,22 +105,24 @@ class Blobs:
         on_bytes: OnBytes,
         *,
         again: bool,
+        fresh: bool,
     ) -> str:
         """``present``, ``mounted`` or ``sent``."""
-        sent = 0
-        with self._place.state.only_one(check_digest(blob.digest)):
-            if not again and self._is_present(blob):
+        sent, state = 0, self._place.state
+        with state.only_one(check_digest(blob.digest)):
+            asks = not again and (not fresh or blob.digest in state.blobs)
+            if asks and self._is_present(blob):
                 action = "present"
             else:
-                self._place.state.given.discard(blob.digest)
-                mounted, session = (False, None) if again else self._mount(blob, mount_from)
-                action = "mounted" if mounted else "sent"
-                if not mounted:
+                state.given.discard(blob.digest)
+                own = self._place.repository.name if fresh else ""
+                action, session = ("sent", None) if again else self._mount(blob, mount_from, own)
+                if action == "sent":
                     exchange, repository = self._place.exchange, self._place.repository
                     upload = Upload(exchange, repository, blob, open_, on_bytes=on_bytes, limits=self._limits)
                     upload.run(session)
                     sent = upload.sent
-            self._place.state.blobs[blob.digest] = blob.size
+            state.blobs[blob.digest] = blob.size
         self._moved(blob, action, sent)
         return action
 
@@ -138,25 +140,26 @@ class Blobs:
             return self.has(blob.digest, blob.size)
         return self.gives(blob, self._place.repository.push_scope)
 
-    def _mount(self, blob: Descriptor, sources: Sequence[str]) -> tuple[bool, Session | None]:
-        """Whether a source had it; else the session that the last refusal began, when there is one.
+    def _mount(self, blob: Descriptor, sources: Sequence[str], own: str) -> tuple[str, Session | None]:
+        """``present`` when the repository, asked by its ``own`` name, has it; ``mounted`` when a source had it; else
+        ``sent``, with the session that the last refusal began, when there is one.
 
         A mount that is not allowed is no error: the blob is sent then.
         """
         repository = self._place.repository
         session: Session | None = None
-        for source in dict.fromkeys(filter(None, map(self._same_registry, sources))):
+        for source in dict.fromkeys(filter(None, (own, *map(self._same_registry, sources)))):
             query = f"mount={blob.digest}&from={source}"
             try:
-                scope = repository.mount_scope(source)
+                scope = repository.push_scope if source == own else repository.mount_scope(source)
                 answer = open_session(self._place.exchange, repository, scope=scope, query=query)
             except LamellaError:
                 continue
             if answer.status == 201:
-                return True, None
+                return "present" if source == own else "mounted", None
             if answer.status == 202:
                 session = begun(answer, repository)
-        return False, session
+        return "sent", session
 
     def _same_registry(self, name: str) -> str:
         """The path of a repository of the same registry, empty for another one and for this one."""

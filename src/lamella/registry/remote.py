@@ -180,14 +180,16 @@ class RemoteRepository:
         mount_from: Sequence[str] = (),
         on_bytes: OnBytes = lambda count: None,
         again: bool = False,
+        fresh: bool = False,
     ) -> str:
         """Brings a blob into the repository: ``present`` when it was there, ``mounted`` or ``sent``.
 
         ``open_`` opens the bytes, which must be seekable. ``mount_from`` names repositories of the same registry
         (``registry/path`` or ``path``) that may have it; others are passed over. A blob that several threads push
-        goes once. ``again`` sends it although the registry says that it is there (see :meth:`missing`).
+        goes once. ``again`` sends it although the registry says that it is there (see :meth:`missing`). ``fresh``: it
+        was made just now, so one request asks for it and begins to send it, a mount from the repository itself.
         """
-        return self._blobs.push(descriptor, open_, mount_from, on_bytes, again=again)
+        return self._blobs.push(descriptor, open_, mount_from, on_bytes, again=again, fresh=fresh)
 
     def delete_blob(self, digest: str) -> bool:
         """Deletes a blob; False when it was not there."""

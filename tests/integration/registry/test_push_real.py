@@ -86,6 +86,15 @@ def test_what_a_neighbour_has_is_mounted(address: str, http: Client) -> None:
     assert [moved.action for moved in log] == ["mounted"] * 4
 
 
+def test_a_fresh_blob_is_there_or_begun(address: str, http: Client) -> None:
+    descriptor, open_ = blob(noise(400_000, 31))
+    where = f"{address}/push/fresh"
+    assert repository(http, where).push_blob(descriptor, open_, fresh=True) == "sent"
+    another_run = repository(http, where)
+    assert another_run.push_blob(descriptor, open_, fresh=True) == "present"
+    assert another_run.missing([descriptor]) == ()
+
+
 def test_an_index_and_what_refers_to_it(address: str, http: Client, skopeo: Skopeo) -> None:
     target = repository(http, f"{address}/push/index")
     manifest = push_image(target, seed=3)

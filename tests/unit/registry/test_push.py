@@ -140,6 +140,38 @@ def test_the_session_of_a_declined_mount_keeps_the_size_of_its_chunks(remote: Re
         assert [seen.size for seen in registry.requests if seen.method == "PATCH"] == [700, 300]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_fresh_blob_is_asked_for_and_begun_in_one_request(
+    registry: MemoryRegistry, remote: Remote, there: bool
+) -> None:
+    """A mount from the repository itself (distribution-spec, "Mounting a blob from another repository"): 201 when the
+    blob is there, 202 with an upload when it is not.
+    """
+    descriptor, open_ = blob(b"made just now")
+    if there:
+        registry.put_blob(b"made just now", media.LAYER_TAR, "acme/app")
+    repository = remote(registry, "acme/app")
+    assert repository.push_blob(descriptor, open_, mount_from=["acme/app"], fresh=True) == (
+        "present" if there else "sent"
+    )
+    assert methods(registry) == (["POST"] if there else ["POST", "PUT"])
+    assert registry.requests[0].path.endswith(f"?mount={descriptor.digest}&from=acme/app")
+    assert repository.push_blob(descriptor, open_, fresh=True) == "present"
+    assert len(registry.requests) == (1 if there else 2), "asked for once"
+    assert repository.missing([descriptor]) == ()
+
+
+@pytest.mark.parametrize("status", [202, 404, 500], ids=["declined", "refused", "broken"])
+def test_a_fresh_blob_arrives_where_nothing_can_be_mounted(
+    registry: MemoryRegistry, remote: Remote, status: int
+) -> None:
+    descriptor, open_ = blob(b"bytes")
+    if status != 202:
+        registry.script(Fault("mount=", times=0, status=status))
+    assert remote(registry, "a").push_blob(descriptor, open_, fresh=True) == "sent"
+    assert registry.blobs[descriptor.digest] == b"bytes"
+
+
 # -- manifests ---------------------------------------------------------------------------------------------------------
 
 
