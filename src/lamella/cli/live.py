@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from lamella.cli.event_lines import finished_line, message_lines, progress_text
-from lamella.cli.messages import format_seconds
+from lamella.cli.messages import foreign, format_seconds
 from lamella.graph.events import Event, Message, VertexFinished, VertexLog, VertexProgress, VertexStarted
 
 __all__ = ["LiveSink"]
@@ -80,7 +80,8 @@ class LiveSink:
     def _add_log(self, event: VertexLog) -> None:
         running = self._running.get(event.vertex)
         if running is not None:
-            lines = [line for line in event.data.splitlines() if line.strip()]
+            shown = (foreign(line, colors=False) for line in event.data.splitlines())
+            lines = [line for line in shown if line.strip()]
             running.tail = [*running.tail, *lines][-_TAIL:]
 
     def _render(self) -> Group:

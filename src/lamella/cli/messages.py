@@ -6,7 +6,7 @@ import sys
 
 from lamella.errors import ConfigError, LamellaError
 
-__all__ = ["format_seconds", "format_size", "paint", "render_error", "say", "set_color", "warn"]
+__all__ = ["foreign", "format_seconds", "format_size", "paint", "render_error", "say", "set_color", "warn"]
 
 _CODES = {"red": "31", "yellow": "33", "green": "32", "blue": "34", "dim": "2", "bold": "1", "cyan": "36"}
 _color = False
@@ -23,6 +23,21 @@ def paint(text: str, style: str) -> str:
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if _color and text else text
 
 
+def foreign(text: str, *, colors: bool | None = None) -> str:
+    """A line of another program's output without what commands a terminal (ECMA-48 control functions, titles, links).
+
+    Its colours stay where colour is on; ``colors`` says otherwise.
+    """
+    if text.isprintable():
+        return text
+    import re
+
+    keep = _color if colors is None else colors
+    functions = r"(\x1b\[[0-9;:]*m)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
+    shown = re.sub(functions + r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda m: (m[1] or "") if keep else "", text)
+    return f"{shown}\x1b[0m" if "\x1b" in shown else shown
+
+
 def render_error(error: LamellaError) -> str:
     """An error as lines: what, every finding with its place, details, hint."""
     label = paint("error:", "red")
@@ -32,7 +47,7 @@ def render_error(error: LamellaError) -> str:
         lines.append(error.message)
     else:
         lines.append(f"{label} {error.message}")
-    lines += [f"  {line}" for line in error.details]
+    lines += [f"  {foreign(line)}" for line in error.details]
     if error.hint:
         lines.append(f"  {paint('hint:', 'cyan')} {error.hint}")
     return "\n".join(lines) + "\n"

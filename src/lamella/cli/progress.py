@@ -15,7 +15,7 @@ from typing import IO
 
 from lamella.canonical import plain
 from lamella.cli.event_lines import finished_line, message_lines, progress_text
-from lamella.cli.messages import paint
+from lamella.cli.messages import foreign, paint
 from lamella.graph.events import Event, EventSink, Message, VertexFinished, VertexLog, VertexProgress, VertexStarted
 
 __all__ = ["JsonSink", "PlainSink", "QuietSink", "open_progress"]
@@ -74,7 +74,8 @@ class PlainSink:
                 why = f" ({event.why})" if event.why else ""
                 return [f"{paint('>', 'blue')} {event.name}{why}"]
             case VertexLog():
-                return [f"  {paint(event.name + ' |', 'dim')} {line}" for line in event.data.splitlines()]
+                name = paint(event.name + " |", "dim")
+                return [f"  {name} {foreign(line)}" for line in event.data.splitlines()]
             case VertexFinished():
                 return [] if event.outcome == "reused" else [finished_line(event)]
             case VertexProgress():

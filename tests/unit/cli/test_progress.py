@@ -9,7 +9,9 @@ import threading
 import pytest
 
 from lamella.cli.event_lines import finished_line, message_lines, progress_text
+from lamella.cli.messages import foreign, render_error, set_color
 from lamella.cli.progress import open_progress
+from lamella.errors import StepError
 from lamella.graph.events import Event, Message, VertexFinished, VertexLog, VertexProgress, VertexStarted
 
 EVENTS: tuple[Event, ...] = (
@@ -40,6 +42,27 @@ def test_plain_lines_say_what_happens_and_count_reuse_elsewhere() -> None:
         "  hint: run: lamella lock",
     ]
     assert shown("auto") == shown("plain")
+
+
+LOUD = "\x1b]0;title\x07\x1b[2J\x1b[1;31mred\x1b[0m\tand\x1b[3A \x9b2Jplain\r\x08"
+
+
+def test_output_of_programs_commands_no_terminal() -> None:
+    out = io.StringIO()
+    with open_progress("plain", terminal=False, stream=out) as sink:
+        sink.emit(VertexLog("v", "ui", 0.1, 1, LOUD))
+    assert out.getvalue() == "  ui | red\tand 2Jplain\n  ui | \n"
+    assert foreign(LOUD, colors=True) == "\x1b[1;31mred\x1b[0m\tand 2Jplain\x1b[0m"
+    assert render_error(StepError("it failed", details=(LOUD,))) == "error: it failed\n  red\tand 2Jplain\n"
+
+
+def test_colours_of_programs_are_shown_where_there_is_colour() -> None:
+    set_color(True)
+    try:
+        assert foreign("\x1b[32mok") == "\x1b[32mok\x1b[0m"
+    finally:
+        set_color(False)
+    assert foreign("\x1b[32mok") == "ok"
 
 
 def test_raw_lines_are_one_object_each() -> None:
