@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from lamella.canonical import EMPTY_MAP
 from lamella.errors import ConfigError, HostileInputError, IntegrityError
 from lamella.oci import media
@@ -96,6 +94,8 @@ def find_image(store: Store, name: str, platform: str = "") -> StoredImage:
         descriptor = store.images.resolve(candidate)
         if descriptor is not None:
             return read_image(store, descriptor, (complete,), platform)
+    import difflib
+
     known = [image.name for image in store.images.list()]
     near = difflib.get_close_matches(complete, known, n=1)
     hint = f"the nearest is {near[0]}" if near else "see: lamella images; or build it: lamella build"

@@ -20,7 +20,6 @@ from lamella.graph.record import Evidence, LayerResult, Result
 from lamella.graph.vertex import Paths
 from lamella.layers.content import bytes_content
 from lamella.layers.place import add_users, place
-from lamella.layers.snapshot import scan_tree
 from lamella.store.store import Store
 from lamella.values import dataclass, replace
 
@@ -95,6 +94,8 @@ class FileExecutor:
         return Made(made, size=size)
 
     def _fetch(self, work: Work, op: FetchOp) -> Made:
+        from lamella.layers.snapshot import scan_tree
+
         with self.store.snapshots.stage() as staged:
             source = self.fetcher.fetch(op, staged.path, work)
             fileset = scan_tree(staged.path)
@@ -103,6 +104,7 @@ class FileExecutor:
         return Made(Result(work.resolved, tree=fileset.digest), evidence, hermetic=source.proven, size=fileset.size)
 
     def _wheels(self, work: Work, op: WheelsOp) -> Made:
+        from lamella.layers.snapshot import scan_tree
         from lamella.layers.wheels import install_wheels
 
         with self.fetcher.wheels(op, work) as locked, self.store.snapshots.stage() as staged:
