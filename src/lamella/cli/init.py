@@ -78,7 +78,7 @@ def command(folder: Path, use_host: bool | None, force: bool, stdout: bool, no_l
     for note in proposal.notes:
         say(f"note: {note}")
     if not stdout:
-        say("next: lamella plan, then lamella build")
+        say(f"next: {'lamella lock, lamella plan' if no_lock else 'lamella plan'}, then lamella build")
 
 
 def _write(path: Path, proposal: Proposal) -> None:

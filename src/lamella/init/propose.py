@@ -15,6 +15,7 @@ from lamella.init.evidence import Evidence, find_evidence, read_foreign_files
 from lamella.init.hosttools import HostSight, host_refusal, missing_packages
 from lamella.init.images import APP, ImageParts, container_user, image_table, moved
 from lamella.init.pages import PageUse, find_uses, page_output
+from lamella.init.routes import SEND_INDEX, own_routes
 from lamella.init.values import Line, Proposal, Table, quoted, string_list
 from lamella.init.writes import find_write
 from lamella.stacks.base import DetectedLayer, Detection, Stack
@@ -326,12 +327,18 @@ class _Proposing:
             Line('freshness = "7d"', ("older packages are renewed by: lamella build --refresh",)),
         )
         self.bases[base] = Table(f"layer.{base}", lines)
+        steps, routes = [base], own_routes(self.tree, page, self.asked.foreign)
+        if routes:
+            command = (*SEND_INDEX, "/etc/nginx/sites-available/default")
+            steps.append(f"{layer}-routes")
+            reasons = (routes, "without this its paths are 404 when they are opened or reloaded")
+            self.bases[steps[-1]] = Table(f"layer.{steps[-1]}", (Line(f"run = {string_list(command)}", reasons),))
         where = Line(f'needs = {{ {layer} = "/var/www/html" }}', ("where Debian's nginx looks for it",))
         self.layers[files] = Table(f"layer.{files}", (where,))
         self.images[name] = Table(
             f"image.{name}",
             (
-                Line(f"layers = {string_list((base, files))}", ("the server rarely changes, the page often does",)),
+                Line(f"layers = {string_list((*steps, files))}", ("the server rarely changes, the page often does",)),
                 Line('entrypoint = ["nginx", "-g", "daemon off;"]', ("in the foreground",)),
                 Line("expose = [80]", ("Debian's nginx listens there",)),
                 Line('healthcheck = { http = "/" }', ("the page itself",)),

@@ -183,7 +183,8 @@ class Checker:
         if not isinstance(value, int if isinstance(kind, Integer) else (int, float)):
             return False
         if not kind.minimum <= value <= kind.maximum:
-            self.report(node, f"{at}: {value} is not {describe(kind)}")
+            hint = "this release of Lamella reads no other" if kind.minimum == kind.maximum else ""
+            self.report(node, f"{at}: {value} is not {describe(kind)}", hint)
         return True
 
     def _map(self, node: Node, kind: MapOf, at: str) -> None:

@@ -150,6 +150,7 @@ def test_a_rule_and_its_place(text: str, expected: list[str]) -> None:
         (LAYER + "missing = 'biuld'\n", "did you mean 'build'?"),
         (LAYER + "env = { PORT = 8080 }\n", 'write it in quotes: "8080"'),
         (LAYER + "env = { DEBUG = true }\n", 'write it in quotes: "true"'),
+        (HEAD.replace("schema = 1", "schema = 2"), "this release of Lamella reads no other"),
         (LAYER + "freshness = 7\n", "write a number with s, m, h, d or w, like 90s or 7d, in quotes"),
         (LAYER + "cargo.when.profile.dev.bin = 'x'\n", "when and add stand directly in a layer, image or channel"),
         (LAYER + "add.env = { A = 'x' }\n", "tables merge by themselves"),
