@@ -88,10 +88,11 @@ class Fresh:
                 buildx.build(self.seed, "--cache-to", to, "--push", "-t", self.image(link=link), link=link)
 
     def machine(self) -> Place:
-        """The next fresh machine, with its change."""
+        """The next fresh machine, with its change. What earlier runs left to the disk is written before it starts."""
         self.number += 1
         place = self.seed.copy(self.folder / f"machine{self.number}")
         place.edit(self.number)
+        os.sync()
         return place
 
     def ours(self) -> float:
