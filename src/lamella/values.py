@@ -9,6 +9,7 @@ decorator for all others. Types see the standard one.
 from __future__ import annotations
 
 import threading
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -144,19 +145,35 @@ def _plain_fields(written: type) -> dict[str, _Field] | None:
 
 
 def _constructor(cls: type, fields: dict[str, _Field], checks: bool) -> Any:
-    """Sets slots by their descriptors, which is quicker than what a frozen class of the standard does."""
+    """Sets slots by their descriptors, which is quicker than what a frozen class of the standard does.
+
+    To compile is what takes long, so constructors that differ in nothing but names are one code with other names.
+    """
     known: dict[str, Any] = {"_left_out": _REQUIRED}
-    parameters, lines = ["self"], []
-    for name, field in fields.items():
-        known[f"_set_{name}"] = cls.__dict__[name].__set__
-        made = known[f"_make_{name}"] = field.options.get("default_factory")
-        default = known[f"_default_{name}"] = field.options.get("default", _REQUIRED)
-        parameters.append(name if default is _REQUIRED and made is None else f"{name}=_default_{name}")
-        lines.append(f"_set_{name}(self, {name if made is None else _MAKE.format(name)})")
+    defaults: list[Any] = []
+    for number, (name, field) in enumerate(fields.items()):
+        known[f"_set_{number}"] = cls.__dict__[name].__set__
+        made = known[f"_make_{number}"] = field.options.get("default_factory")
+        default = field.options.get("default", _REQUIRED)
+        if default is not _REQUIRED or made is not None:
+            defaults.append(default)
+        elif defaults:
+            raise TypeError(f"non-default argument {name!r} follows default argument")
+    shape = (tuple("default_factory" in field.options for field in fields.values()), checks)
+    code = _SHAPES.get(shape) or _SHAPES.setdefault(shape, _constructor_code(*shape))
+    return FunctionType(code.replace(co_varnames=("self", *fields)), known, "__init__", tuple(defaults))
+
+
+def _constructor_code(made: tuple[bool, ...], checks: bool) -> CodeType:
+    """A constructor for as many fields as ``made`` says of whether a function makes their defaults."""
+    parameters = ["self", *(f"v{number}" for number in range(len(made)))]
+    values = [_MAKE if by_function else "v{0}" for by_function in made]
+    lines = [f"_set_{number}(self, {value.format(number)})" for number, value in enumerate(values)]
     lines += ["self.__post_init__()"] if checks else []
-    text = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"])
-    exec(text, known)  # noqa: S102 - names of fields, which Python has read as names already
-    return known["__init__"]
+    known: dict[str, Any] = {}
+    exec(f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"]), known)  # noqa: S102 - no names
+    code: CodeType = known["__init__"].__code__
+    return code
 
 
 def _compared(fields: dict[str, _Field], value: str) -> str:
@@ -169,7 +186,7 @@ def _comparison(name: str, sign: str) -> Any:
         mine, others = _compared(fields, "self"), _compared(fields, "other")
         same = "other.__class__ is self.__class__"
         text = f"def {name}(self, other):\n return ({mine}) {sign} ({others}) if {same} else NotImplemented"
-        exec(text, known)  # noqa: S102 - as above
+        exec(text, known)  # noqa: S102 - names of fields, which Python has read as names already
         return known[name]
 
     return write
@@ -196,7 +213,9 @@ _WRITERS |= {name: _comparison(name, sign) for name, sign in {"__eq__": "==", **
 
 _REQUIRED: Any = object()
 """Stands for a default that is not there."""
-_MAKE = "_make_{0}() if {0} is _left_out else {0}"
+_MAKE = "_make_{0}() if v{0} is _left_out else v{0}"
+_SHAPES: dict[tuple[tuple[bool, ...], bool], CodeType] = {}
+"""Constructors that were compiled, by which fields a function makes and whether there is a check at the end."""
 
 
 class _Field:

@@ -257,3 +257,40 @@ def test_a_default_that_a_function_makes_is_made_each_time() -> None:
     assert one == two
     assert Simple("b").items == []
     assert late_replace(one, name="c").items is one.items
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """As many fields, of the same kinds, as the next one."""
+
+    row: int
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Shares its compiled constructor with the one before."""
+
+    width: int
+    height: int = 2
+
+
+def test_constructors_that_share_their_code_have_names_and_defaults_of_their_own() -> None:
+    places, sizes = (Place(5), Place(row=6, column=7)), (Size(5), Size(width=6, height=7))
+    assert [(one.row, one.column) for one in places] == [(5, 1), (6, 7)]
+    assert [(one.width, one.height) for one in sizes] == [(5, 2), (6, 7)]
+    assert vars(Place)["__init__"].__code__.co_code == vars(Size)["__init__"].__code__.co_code
+    with pytest.raises(TypeError, match=r"Size.__init__\(\) missing 1 required positional argument: 'width'"):
+        Size()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'row'"):
+        Size(row=1)  # type: ignore[call-arg]
+
+
+def test_a_field_without_a_default_after_one_that_has_is_refused_at_the_first_use() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Wrong:
+        first: int = 1
+        second: int  # type: ignore[misc]
+
+    with pytest.raises(TypeError, match="non-default argument 'second' follows default argument"):
+        Wrong(1, 2)
