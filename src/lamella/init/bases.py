@@ -149,7 +149,12 @@ def _language_image(base: str, wish: Wish) -> str:
 
 
 def _newest(wish: Wish) -> str:
-    """The newest version with official images that the wish allows: a minor one of Python, a major one of Node."""
+    """The newest version with official images that the wish allows: a minor one of Python, a major one of Node, or the
+    very version that a file of the project names.
+    """
+    exact = re.fullmatch(r"[v=]?(\d+(?:\.\d+){0,2})", wish.text) if wish.language == "node" else None
+    if exact is not None:
+        return exact[1]
     if wish.language == "python":
         numbers = [f"3.{minor}" for minor in range(_NEWEST_PYTHON, _OLDEST_PYTHON, -1)]
     else:

@@ -45,7 +45,11 @@ class PageUse:
 
 
 def page_output(page: Detection) -> str:
-    """The output folder of a page's layer, relative to the project; empty when its layer names none."""
+    """The output folder of a page's layer, relative to the project; empty when its layer names none, and for a server
+    that a build writes into one.
+    """
+    if page.entrypoint:
+        return ""
     for layer in page.layers:
         for line in layer.lines:
             match = _OUTPUT.search(line)

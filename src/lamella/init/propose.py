@@ -199,6 +199,11 @@ class _Proposing:
             host_suite=self.host.suite if compiled_here else "",
             prefer=self.asked.prefer,
         )
+        if choice is None and floor == (0, 0):
+            raise ConfigError(
+                f"{wish.why}, and no Debian suite or official image has it",
+                hint="write a version that there is, or a lamella.toml with a base of your own",
+            )
         if choice is None:
             raise ConfigError(
                 f"programs made on this machine need glibc {floor[0]}.{floor[1]}, and no Debian suite has it yet",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lamella.canonical import FrozenMap
 from lamella.init.bases import BaseChoice, Wish, choose_base, interpreter_wish
 from lamella.init.evidence import Evidence
 from lamella.sources.dockerfile import DockerfileFacts
@@ -69,6 +70,20 @@ def test_a_base_that_cannot_be_kept_is_named(base: str) -> None:
 )
 def test_the_interpreter_decides(base: str, wanted: str, line: str) -> None:
     assert chosen(base, python(wanted)).line.text == line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("22.15.1", 'from = "node:22.15.1-bookworm-slim"'),
+        ("v22", 'from = "node:22-bookworm-slim"'),
+        (">=22", 'from = "node:24-bookworm-slim"'),
+        (">=20.11", 'bootstrap = "debian/trixie"'),
+    ],
+)
+def test_a_node_that_no_debian_has_is_an_image_of_that_version(text: str, line: str) -> None:
+    detection = Detection("node", ".", (), base_packages=("nodejs",), why=FrozenMap({"engine": text}))
+    assert chosen("", interpreter_wish(MemoryTree({}), detection, evidence())).line.text == line
 
 
 def test_an_ubuntu_under_python_is_known_by_its_release() -> None:

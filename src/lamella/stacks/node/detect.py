@@ -22,6 +22,7 @@ _SKIPPED = frozenset({
     "node_modules", "test", "tests", "__tests__", "fixtures", "examples", "example", "docs", "benchmarks", "e2e",
     "vendor", "target", "dist", "build",
 })  # fmt: skip
+_SERVERS_PORT = 3000
 _PORT = re.compile(
     r"(?:\.listen\(|\bport\s*[:=]\s*(?:[\w.]+\s*(?:\|\||\?\?)\s*)?|PORT\s*(?:\|\||\?\?)\s*)[\"']?(\d{4,5})\b"
 )
@@ -57,7 +58,22 @@ def _detect(tree: Tree, folder: str) -> Detection | None:
     program = _own_server(tree, manifest)
     if program and not goal.is_service:
         goal = Goal(goal.script, WHOLE, f"script 'start' runs {program}, a server that has the page in its folder")
-    return _service(tree, workspace, goal) if goal.is_service else _frontend(workspace, goal)
+    goal, entry = _written_server(manifest, goal)
+    return _service(tree, workspace, goal, entry) if goal.is_service or entry else _frontend(workspace, goal)
+
+
+def _written_server(manifest: Manifest, goal: Goal) -> tuple[Goal, str]:
+    """A build that writes a server instead of a page: what is taken of it, and the file in there that starts it.
+
+    Nitro (Nuxt and others) writes one with all that it needs (nitro.build/deploy/runtimes/node); SvelteKit's adapter
+    for Node writes one that needs the production packages (svelte.dev/docs/kit/adapter-node).
+    """
+    if goal.output == ".output":
+        return goal, "server/index.mjs"
+    adapters = {name for _, name, _ in manifest.dependencies() if name.startswith("@sveltejs/adapter-")}
+    if adapters == {"@sveltejs/adapter-node"} and goal.output == "build":
+        return Goal(goal.script, WHOLE, "SvelteKit's adapter for Node writes a server"), "build/index.js"
+    return goal, ""
 
 
 def _own_server(tree: Tree, manifest: Manifest) -> str:
@@ -97,26 +113,33 @@ def _frontend(workspace: Workspace, goal: Goal) -> Detection:
     )
 
 
-def _service(tree: Tree, workspace: Workspace, goal: Goal) -> Detection:
+def _service(tree: Tree, workspace: Workspace, goal: Goal, entry: str = "") -> Detection:
+    """A server; ``entry`` is the file in its output that starts it, empty where the manifest says how."""
     app = workspace.app
     name = "app" if app.folder == "." else posixpath.basename(app.folder)
     home = (
         DEFAULT_TARGET
-        if app.folder == workspace.root
+        if app.folder == workspace.root or not goal.is_service
         else f"{DEFAULT_TARGET}/{posixpath.relpath(app.folder, workspace.root)}"
     )
-    start = start_command(app, home)
+    runtime = "node" if workspace.tool != "bun" else "bun"
+    start = (runtime, f"{home}/{entry}") if entry else start_command(app, home)
     script = f', script = "{goal.script}"' if goal.script else ""
+    taken = "its files and production packages" if goal.is_service else "the server that its script writes"
     why = (
-        f"{app.path} is started, not served: its files and production packages; {workspace.lock.path} locks it",
+        f"{app.path} is started, not served: {taken}; {workspace.lock.path} locks it",
         f"because {goal.why}",
     )
     port, place = _port(tree, app)
+    if entry and not port:
+        port, place = _SERVERS_PORT, "such a server listens there unless PORT says otherwise"
     said = f"script 'start' of {app.path}" if "start" in app.scripts else f"'main' of {app.path}"
+    if entry:
+        said = f"script {goal.script!r} of {app.path} writes {entry}"
     return Detection(
         stack="node",
         directory=app.folder,
-        layers=(DetectedLayer(name, (f'node = {{ dir = "{app.folder}"{script}, output = "." }}',), why),),
+        layers=(DetectedLayer(name, (f'node = {{ dir = "{app.folder}"{script}, output = "{goal.output}" }}',), why),),
         base_packages=("ca-certificates", "nodejs") if workspace.tool != "bun" else ("ca-certificates",),
         toolchain=_programs(workspace),
         in_image=(name,),

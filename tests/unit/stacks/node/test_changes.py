@@ -353,6 +353,21 @@ def test_a_server_with_a_page_is_detected_as_a_server() -> None:
     assert (found.entrypoint, found.expose) == (("node", "/app/server.js"), 3001)
 
 
+def test_a_build_that_writes_a_server_is_detected_as_a_server() -> None:
+    (found,) = NodeStack().detect(MemoryTree(single({"name": "x", "scripts": {"build": "nuxt build"}}).files))
+    assert found.layers[0].lines == ('node = { dir = ".", script = "build", output = ".output" }',)
+    assert (found.entrypoint, found.expose) == (("node", "/app/server/index.mjs"), 3000)
+
+
+@pytest.mark.parametrize(("adapter", "output"), [("node", "."), ("static", "build")])
+def test_sveltekit_makes_a_server_or_pages_by_its_adapter(adapter: str, output: str) -> None:
+    packages = {"@sveltejs/kit": "2", f"@sveltejs/adapter-{adapter}": "5"}
+    manifest = {"name": "x", "scripts": {"build": "vite build"}, "devDependencies": packages}
+    (found,) = NodeStack().detect(MemoryTree(single(manifest).files))
+    assert found.layers[0].lines == (f'node = {{ dir = ".", script = "build", output = "{output}" }}',)
+    assert found.entrypoint == (("node", "/app/build/index.js") if adapter == "node" else ())
+
+
 GUESSES: list[tuple[str, dict[str, str], str]] = [
     ("vite build", {}, "dist"),
     ("tsc -b && vite build", {"vite.config.ts": "export default { build: { outDir: './www' } }"}, "www"),
