@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_LONGEST_VERSIONS = 80
 _STYLES = {"reused": "dim", "restored": "cyan", "build": "green", "expected": "yellow"}
 
 
@@ -121,12 +122,25 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         status = vertex["status"]
         lines.append(line.replace(status, paint(status, _STYLES[status]), 1))
         if status == "build":
+            lines += [f"          {text}" for text in _changed_versions(vertex["changes"])]
             lines += [f"          {text}" for change in vertex["changes"] for text in _changed_files(change)]
     return lines + [f"note: {note}" for note in plan["notes"]]
 
 
 def _changed_files(change: dict[str, Any]) -> list[str]:
     return file_lines([(file["path"], file["what"]) for file in change["files"]])
+
+
+def _changed_versions(changes: list[dict[str, Any]]) -> list[str]:
+    """Packages that came, went or have another version: the changes of a list whose members have names."""
+    found = []
+    for change in changes:
+        _, bracket, name = change["part"].rpartition("[")
+        before, after = change["before"], change["after"]
+        if not bracket or not name.endswith("]") or name[:-1].isdigit() or len(before + after) > _LONGEST_VERSIONS:
+            continue
+        found.append((name[:-1], f"{before} -> {after}" if before and after else "added" if after else "removed"))
+    return file_lines(found)
 
 
 def _cell(cell: dict[str, str]) -> str:

@@ -61,7 +61,7 @@ def _diff_inputs(before: KeyParts, after: KeyParts, fileset: Callable[[str], Fil
 
 
 def _diff_json(part: str, old: Any, new: Any) -> list[Change]:
-    """Differences of two JSON values, as deep as both are objects or lists of one length."""
+    """Differences of two JSON values, as deep as both are objects, lists of named things or lists of one length."""
     if old == new:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
@@ -69,11 +69,37 @@ def _diff_json(part: str, old: Any, new: Any) -> list[Change]:
         for name in sorted(old.keys() | new.keys()):
             out += _diff_json(f"{part}.{name}", old.get(name), new.get(name))
         return out
+    if isinstance(old, list) and isinstance(new, list):
+        named = _diff_named(part, _by_name(old), _by_name(new))
+        if named:
+            return named
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return [
             change for i, pair in enumerate(zip(old, new, strict=True)) for change in _diff_json(f"{part}[{i}]", *pair)
         ]
     return [Change(part, _shown(old), _shown(new))]
+
+
+def _by_name(items: list[Any]) -> dict[str, dict[str, Any]]:
+    """Objects by their ``name``; empty when one has none or two have the same."""
+    found = {item["name"]: item for item in items if isinstance(item, dict) and isinstance(item.get("name"), str)}
+    return found if len(found) == len(items) else {}
+
+
+def _diff_named(part: str, old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> list[Change]:
+    """Things that came, went or changed; those with another version are told by their versions."""
+    out = []
+    for name in sorted(old.keys() | new.keys()) if old and new else ():
+        left, right, place = old.get(name), new.get(name), f"{part}[{name}]"
+        if left is None or right is None or left.get("version") != right.get("version"):
+            out.append(Change(place, _version(left), _version(right)))
+        else:
+            out += _diff_json(place, left, right)
+    return out
+
+
+def _version(item: dict[str, Any] | None) -> str:
+    return _shown(None if item is None else item.get("version") or item)
 
 
 def _shown(value: Any) -> str:

@@ -231,7 +231,8 @@ def _missing(
     elif not changes:
         why = "its result is not stored any more, or is too old"
     else:
-        why = "changed: " + ", ".join(dict.fromkeys(change.part for change in changes[:3]))
+        names = list(dict.fromkeys(change.part for change in changes))
+        why = "changed: " + ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return PlannedVertex(key, info.name, info.layer, "build", runs, parts.key, why, last.seconds, None, parts, changes)
 
 

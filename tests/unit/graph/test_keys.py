@@ -140,6 +140,33 @@ def test_explain_names_the_field_that_changed() -> None:
     assert (change.part, change.before, change.after) == ("op.env.A", "1", "2")
 
 
+def wheels(*packages: tuple[str, str]) -> tuple[KeyParts, tuple[Wheel, ...]]:
+    found = tuple(Wheel(name, version, f"{name}-{version}-py3-none-any.whl", "0" * 64) for name, version in packages)
+    return key_parts(replace(VERTEX, op=WheelsOp(found, "3.13", "/opt/venv"), inputs=()), ()), found
+
+
+@pytest.mark.parametrize(
+    ("packages", "expected"),
+    [
+        ([("six", "1.17"), ("idna", "3.1")], [("op.wheels[six]", "1.16", "1.17")]),
+        ([("attrs", "26.1"), ("six", "1.16"), ("idna", "3.1")], [("op.wheels[attrs]", "", "26.1")]),
+        ([("idna", "3.1")], [("op.wheels[six]", "1.16", "")]),
+    ],
+)
+def test_explain_tells_packages_by_their_names_and_versions(
+    packages: list[tuple[str, str]], expected: list[tuple[str, str, str]]
+) -> None:
+    before, _ = wheels(("six", "1.16"), ("idna", "3.1"))
+    after, _ = wheels(*packages)
+    assert [(c.part, c.before, c.after) for c in diff_parts(before, after)] == expected
+
+
+def test_explain_tells_another_order_too() -> None:
+    before, _ = wheels(("six", "1.16"), ("idna", "3.1"))
+    after, _ = wheels(("idna", "3.1"), ("six", "1.16"))
+    assert diff_parts(before, after)
+
+
 def test_explain_names_the_files_that_changed() -> None:
     """File sets behind an input are compared by path."""
 
