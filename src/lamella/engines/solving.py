@@ -26,6 +26,9 @@ from lamella.values import dataclass, replace
 
 __all__ = ["EngineParts", "ResultChangedError", "Solving"]
 
+_PATIENCE = 1.0
+"""Seconds of waiting for another run that nobody needs to hear of."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineParts:
@@ -144,7 +147,7 @@ class Solving:
     def make_once(self, work: Work) -> VertexOutcome:
         """Makes a vertex under its key's lock; who waited for another process takes that one's record."""
         self.bring_inputs(work)
-        with self.parts.store.key_lock(work.resolved):
+        with self.parts.store.key_lock(work.resolved, on_wait=self._waiting(work)):
             outcome = self.reused(work)
             if outcome is not None:
                 return outcome
@@ -152,6 +155,19 @@ class Solving:
                 return self._make(work)
             with self._steps:
                 return self._make(work)
+
+    def _waiting(self, work: Work) -> Callable[[str, float], None]:
+        """Says once that another run makes the vertex, when that takes longer than files do."""
+        told = False
+
+        def on_wait(_what: str, seconds: float) -> None:
+            nonlocal told
+            if seconds >= _PATIENCE and not told:
+                told = True
+                text = f"{work.vertex.info.name}: another run makes it; waiting for its result"
+                self.sink.emit(Message(self.parts.clock.monotonic(), "info", text))
+
+        return on_wait
 
     def bring_inputs(self, work: Work) -> None:
         """Has the bytes that a vertex reads in the store. Raises ResultChangedError."""
