@@ -45,6 +45,7 @@ def run_cli(arguments: list[str]) -> int:
 
 def _run_command(arguments: list[str]) -> int:
     """The exit code of the command that click finds. Raises KeyboardInterrupt, _Terminated, BrokenPipeError."""
+    import errno
     import signal
 
     import click
@@ -70,10 +71,22 @@ def _run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _report(_no_space(error), debug=debug)
         if debug:
             raise
         sys.stderr.write(render_error(LamellaError(f"{type(error).__name__}: {error}", hint=BUG_HINT)))
         return LamellaError.exit_code
+
+
+def _no_space(error: OSError) -> LamellaError:
+    """A full disk that no part of Lamella writes to by itself: what the command's output goes to, most of the time."""
+    import os
+
+    from lamella.errors import ResourceError
+
+    what = f"writing {error.filename}" if error.filename else "writing the output of this command"
+    return ResourceError(f"{what}: {os.strerror(error.errno or 0).lower()}", hint="free some space there")
 
 
 def _on_term(_signum: int, _frame: FrameType | None) -> None:

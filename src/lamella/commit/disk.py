@@ -59,7 +59,7 @@ def _explained(error: OSError, what: str, path: Path, needed: int) -> LamellaErr
     if code in (errno.EROFS, errno.EACCES, errno.EPERM):
         return ConfigError(
             f"{what}: {path} cannot be written ({os.strerror(code).lower()})",
-            hint="set XDG_CACHE_HOME to a place that you own",
+            hint="set LAMELLA_STORE to a place that you own",
         )
     return None
 

@@ -58,7 +58,8 @@ def parse_reference(text: str) -> Reference:
     if slash and ("." in head or ":" in head or head == "localhost" or head.startswith("[")):
         registry, rest = head, tail
         if not _HOST.fullmatch(registry):
-            raise ConfigError(f"reference {text!r} has a malformed registry name")
+            hint = f"leave {head}// out" if text.startswith(f"{head}//") else ""
+            raise ConfigError(f"reference {text!r} has a malformed registry name", hint=hint)
     name, _, tag = rest.partition(":")
     if ":" in rest and not is_tag(tag):
         raise ConfigError(f"reference {text!r} has a malformed tag", hint="letters, digits, '_', '.', '-', at most 128")

@@ -120,7 +120,7 @@ class Context:
         if self.read_only:
             raise ConfigError(
                 f"the store {self.layout.root} can only be read",
-                hint="set XDG_CACHE_HOME to a place that you own",
+                hint="set LAMELLA_STORE to a place that you own",
             )
 
     def discard(self, path: Path) -> Path | None:

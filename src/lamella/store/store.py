@@ -87,7 +87,7 @@ class Store:
         elif version != STORE_FORMAT:
             raise ConfigError(
                 f"the store {root} has version {version}, this release knows {STORE_FORMAT}",
-                hint="use a newer release, or set XDG_CACHE_HOME to another place",
+                hint="use a newer release, or set LAMELLA_STORE to another place",
             )
         check_file_system(root, file_system_type(root), allow_network, warn)
         read_only = not os.access(root, os.W_OK)
@@ -210,10 +210,10 @@ def _read_version(layout: Layout) -> int | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise ConfigError(f"the store {layout.root} is no directory", hint="set XDG_CACHE_HOME to one") from error
+        raise ConfigError(f"the store {layout.root} is no directory", hint="set LAMELLA_STORE to one") from error
     except PermissionError as error:
         raise ConfigError(
-            f"the store {layout.root} cannot be read", hint="set XDG_CACHE_HOME to a place that you own"
+            f"the store {layout.root} cannot be read", hint="set LAMELLA_STORE to a place that you own"
         ) from error
     number = text.decode("ascii", "replace").removeprefix(_VERSION).strip()
     return int(number) if text.startswith(_VERSION.encode()) and number.isdigit() else 0
@@ -251,7 +251,7 @@ def check_file_system(root: Path, kind: str, allowed: bool, warn: Callable[[str]
         return
     text = f"the store {root} is on a network file system ({kind}), where locks may not hold"
     if not allowed:
-        raise ConfigError(text, hint="set XDG_CACHE_HOME to a local disk")
+        raise ConfigError(text, hint="set LAMELLA_STORE to a local disk")
     warn(f"{text}; only one machine may use it")
 
 

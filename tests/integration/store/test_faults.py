@@ -185,7 +185,7 @@ def test_another_users_store_is_refused_with_what_to_do(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OTHER_USER, str(tmp_path / "store")], capture_output=True, text=True, check=False
     )
-    assert done.stdout.startswith(f"2 the store {tmp_path / 'store'} cannot be read | set XDG_CACHE_HOME"), done.stderr
+    assert done.stdout.startswith(f"2 the store {tmp_path / 'store'} cannot be read | set LAMELLA_STORE"), done.stderr
 
 
 COMMITTER = """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lamella.cli.run import run_cli
 from tests.unit.cli.conftest import Cli
 
 PROJECT = """
@@ -237,6 +238,20 @@ def test_a_plan_refuses_what_the_build_would_refuse(cli: Cli, shop: Path) -> Non
     assert planned.err == built.err
     assert cli("plan", "shop").code == 0
     assert cli("plan", "--target", "conf").code == 0
+
+
+def test_output_that_finds_no_space_is_no_defect(
+    cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("build").code == 0
+    capsys.readouterr()
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        monkeypatch.setattr("sys.stdout", os.fdopen(full, "w", closefd=False))
+        assert run_cli(["plan"]) == 5
+    finally:
+        os.close(full)
+    assert capsys.readouterr().err.startswith("error: writing the output of this command: no space left on device\n")
 
 
 @pytest.mark.parametrize("layer", ['project = "svc"', 'project = "svc", lock = "uv.lock"'])

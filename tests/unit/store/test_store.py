@@ -72,7 +72,7 @@ def test_a_newer_store_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "store" / "version").write_text("lamella store 7\n")
     with pytest.raises(ConfigError, match="version 7") as caught:
         open_store(tmp_path / "store")
-    assert "XDG_CACHE_HOME" in caught.value.hint
+    assert "LAMELLA_STORE" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "\0\0\0", "lamella store", "lamella store x", "hello 1"])
