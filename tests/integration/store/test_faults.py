@@ -36,6 +36,12 @@ def fill(store: Store) -> int:
     raise AssertionError("the file system is too large to be filled")
 
 
+def put_blobs(store: Store, count: int) -> None:
+    """Blobs of one inode each: a record needs more of them, so some may be left when none goes in any more."""
+    for number in range(count):
+        store.blobs.put_bytes(b"%d more" % number)
+
+
 def test_a_full_disk_is_told_with_what_is_needed_and_free_and_nothing_is_left(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", "size=4m") as point:
         with open_store(point / "store") as store:
@@ -73,8 +79,7 @@ def test_used_up_inodes_are_told_as_such(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", "size=8m,nr_inodes=70") as point, open_store(point / "store") as store:
         fill(store)
         with pytest.raises(ResourceError, match=r"no inodes left .*0 of 70 free"):
-            for number in range(10):  # a record needs more than one, so some may be left
-                store.blobs.put_bytes(b"%d more" % number)
+            put_blobs(store, 10)
         with pytest.raises(ResourceError, match="no inodes left"):
             store.snapshots.stage()
         with pytest.raises(ResourceError, match=r"lock file .* no space"), store.states.hold("s"):
