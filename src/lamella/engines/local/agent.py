@@ -171,7 +171,7 @@ class _Agent:
 
         rootless = self._hello.rootless
         small: Mapping[str, Callable[[], dict[str, Any]]] = {
-            "unpack": lambda: chains.unpack(from_plain(request.job, UnpackJob), rootless=rootless),
+            "unpack": lambda: _unpacked(request, rootless=rootless),
             "export": lambda: _exported(request),
             "chain": lambda: chains.look(from_plain(request.job, ChainJob), self._sandbox, rootless=rootless),
             "probe": lambda: chains.probe(self._sandbox),
@@ -180,6 +180,12 @@ class _Agent:
         if request.kind not in small:
             raise InternalError(f"the sandbox helper knows no job {request.kind!r}")
         return small[request.kind]()
+
+
+def _unpacked(request: Request, *, rootless: bool) -> dict[str, Any]:
+    from lamella.engines.local.unpacking import unpack
+
+    return unpack(from_plain(request.job, UnpackJob), rootless=rootless)
 
 
 def _exported(request: Request) -> dict[str, Any]:

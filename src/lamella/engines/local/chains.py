@@ -1,4 +1,4 @@
-"""Jobs on snapshots that run no step: unpack layers, look at chains, remove trees."""
+"""Jobs on snapshots that run no step: look at chains, remove trees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lamella.engines.local.jobs import ChainJob, RemoveJob, UnpackJob
+from lamella.engines.local.jobs import ChainJob, RemoveJob
 from lamella.engines.local.mounts import view_of
 from lamella.engines.local.packages import package_set
 from lamella.engines.local.sandbox import Sandbox
@@ -14,25 +14,7 @@ from lamella.errors import SandboxError
 from lamella.host.rooted import Rooted
 from lamella.process import SYSTEM_PATH
 
-__all__ = ["facts_outline", "look", "probe", "remove", "unpack"]
-
-
-def unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
-    """Unpacks a layer blob as an element of an overlay; its file set is a file beside the result.
-
-    Raises HostileInputError for a hostile archive, IntegrityError when its bytes are not those of ``diff_id``.
-    """
-    from lamella.layers.decompress import open_decompressed
-    from lamella.layers.policy import ROOT_POLICY, ROOTLESS_POLICY, UnpackMode
-    from lamella.layers.unpack import unpack_layer
-
-    policy = ROOTLESS_POLICY if rootless else ROOT_POLICY
-    with open(job.blob, "rb") as blob:
-        archive = open_decompressed(blob, job.media_type)
-        done = unpack_layer(archive, job.result, mode=UnpackMode.OVERLAY, policy=policy, diff_id=job.diff_id)
-    path = Path(job.folder) / "fileset"
-    path.write_bytes(done.fileset.to_bytes())
-    return {"fileset": str(path), "warnings": list(done.warnings)}
+__all__ = ["facts_outline", "look", "probe", "remove"]
 
 
 def look(job: ChainJob, sandbox: Sandbox, *, rootless: bool) -> dict[str, Any]:

@@ -22,7 +22,9 @@ __all__ = [
     "attach",
     "clone_tree",
     "die_with_parent",
+    "landlock",
     "mount",
+    "prctl",
     "set_tree_attributes",
     "unmount",
     "unshare",
@@ -111,4 +113,15 @@ def attach(tree: int, target: int) -> None:
 
 def die_with_parent() -> None:
     """The kernel kills this process when the thread that started it ends (prctl(2))."""
-    _check(_libc().prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl")
+    prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+
+
+def prctl(option: int, *arguments: int) -> None:
+    """The call of that name in section 2 of the manual; missing arguments are 0."""
+    filled = [*arguments, 0, 0, 0, 0][:4]
+    _check(_libc().prctl(option, *map(ctypes.c_ulong, filled)), f"prctl {option}")
+
+
+def landlock(number: int, *arguments: int) -> int:
+    """One of the calls of that name in section 7 of the manual, by its number; integers and addresses."""
+    return _syscall(number, "landlock", *map(ctypes.c_ulong, arguments))

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from lamella.values import dataclass
 
-__all__ = ["CONVENTIONS", "DENIED", "Convention", "program"]
+__all__ = ["CONVENTIONS", "DENIED", "DENIED_ALONE", "Convention", "program"]
 
 DENIED = (
     "acct", "add_key", "bpf", "clock_settime", "delete_module", "finit_module", "fsconfig", "fsmount", "fsopen",
@@ -29,13 +29,19 @@ DENIED = (
 UNKNOWN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 """Refused with ENOSYS, as on a kernel that does not have them."""
 
+DENIED_ALONE = (
+    "chroot", "execve", "execveat", "fork", "kill", "pidfd_send_signal", "socket", "socketpair", "tkill", "vfork",
+)  # fmt: skip
+"""Refused as well, with EPERM, to a process that only reads and writes files; nor does it make processes."""
+
 _GENERIC = MappingProxyType({
     "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "bpf": 280,
     "userfaultfd": 282, "acct": 89, "add_key": 217, "clock_settime": 112, "delete_module": 106, "init_module": 105,
     "kexec_file_load": 294, "kexec_load": 104, "keyctl": 219, "lookup_dcookie": 18, "mount": 40,
     "open_by_handle_at": 265, "perf_event_open": 241, "pivot_root": 41, "ptrace": 117, "quotactl": 60, "reboot": 142,
     "request_key": 218, "settimeofday": 170, "swapoff": 225, "swapon": 224, "syslog": 116, "umount2": 39,
-    "unshare": 97, "clone": 220, "ioctl": 29,
+    "unshare": 97, "clone": 220, "ioctl": 29, "chroot": 51, "execve": 221, "execveat": 281, "kill": 129,
+    "socket": 198, "socketpair": 199, "tkill": 130,
 })  # fmt: skip
 _X86_64 = MappingProxyType({
     "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "bpf": 321,
@@ -43,7 +49,8 @@ _X86_64 = MappingProxyType({
     "kexec_file_load": 320, "kexec_load": 246, "keyctl": 250, "lookup_dcookie": 212, "mount": 165,
     "open_by_handle_at": 304, "perf_event_open": 298, "pivot_root": 155, "ptrace": 101, "quotactl": 179,
     "reboot": 169, "request_key": 249, "settimeofday": 164, "swapoff": 168, "swapon": 167, "syslog": 103,
-    "umount2": 166, "unshare": 272, "clone": 56, "ioctl": 16,
+    "umount2": 166, "unshare": 272, "clone": 56, "ioctl": 16, "chroot": 161, "execve": 59, "execveat": 322,
+    "fork": 57, "kill": 62, "socket": 41, "socketpair": 53, "tkill": 200, "vfork": 58,
 })  # fmt: skip
 _I386 = MappingProxyType({
     "setns": 346, "process_vm_readv": 347, "process_vm_writev": 348, "kcmp": 349, "finit_module": 350, "bpf": 357,
@@ -64,6 +71,7 @@ _ARM = MappingProxyType({
 _SHARED = MappingProxyType({
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429,
     "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "clone3": 435, "mount_setattr": 442,
+    "pidfd_send_signal": 424,
 })  # fmt: skip
 """Numbers that all conventions share."""
 
@@ -94,35 +102,40 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _REFUSE, _NOT_THERE = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
 _CLONE_NAMESPACES = 0x7E020080
 """CLONE_NEWUSER, NEWPID, NEWNET, NEWIPC, NEWUTS, NEWCGROUP, NEWNS and NEWTIME."""
+_CLONE_THREAD = 0x00010000
 _TERMINAL_REQUESTS = (0x5412, 0x541C)
 """TIOCSTI types for the user of the terminal, TIOCLINUX selects for him (CVE-2017-5226)."""
 
 _Instruction = tuple[int, int, int, int]
 
 
-def program(machine: str) -> bytes | None:
-    """The filter for a machine as an array of ``struct sock_filter``; None where its numbers are not known."""
+def program(machine: str, *, alone: bool = False) -> bytes | None:
+    """The filter for a machine as an array of ``struct sock_filter``; None where its numbers are not known.
+
+    ``alone`` is the one for a process of ours that needs nobody else; it knows the machine's own convention only.
+    """
     conventions = CONVENTIONS.get(machine)
     if conventions is None:
         return None
     code: list[_Instruction] = []
-    for convention in conventions:
-        body = _body(convention)
+    for convention in conventions[:1] if alone else conventions:
+        body = _body(convention, alone)
         code += [(_LOAD, 0, 0, _ARCHITECTURE), *_unless(_JUMP_EQUAL, convention.audit, body)]
     code.append((_RETURN, 0, 0, _REFUSE))
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
 
 
-def _body(convention: Convention) -> list[_Instruction]:
+def _body(convention: Convention, alone: bool) -> list[_Instruction]:
     """The checks of one convention; ends in a return for every call."""
     numbers = {**_SHARED, **convention.numbers}
     code: list[_Instruction] = [(_LOAD, 0, 0, _NUMBER)]
     if convention.bound:
         code += [(_JUMP_GREATER_EQUAL, 0, 1, convention.bound), (_RETURN, 0, 0, _NOT_THERE)]
-    code += _refuse(numbers, (*DENIED, "umount"), _REFUSE)
+    code += _refuse(numbers, (*DENIED, *(DENIED_ALONE if alone else ()), "umount"), _REFUSE)
     code += _refuse(numbers, UNKNOWN, _NOT_THERE)
     code += _unless(_JUMP_EQUAL, numbers["clone"], [
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        *([(_JUMP_SET, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _REFUSE)] if alone else ()),
         (_JUMP_SET, 0, 1, _CLONE_NAMESPACES),
         (_RETURN, 0, 0, _REFUSE),
         (_RETURN, 0, 0, _ALLOW),

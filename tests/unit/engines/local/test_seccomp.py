@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lamella.engines.local.seccomp import CONVENTIONS, DENIED, UNKNOWN, program
+from lamella.engines.local.seccomp import CONVENTIONS, DENIED, DENIED_ALONE, UNKNOWN, program
 
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 X86_64, I386, AARCH64, RISCV = 0xC000003E, 0x40000003, 0xC00000B7, 0xC00000F3
 
 
-def decide(machine: str, audit: int, number: int, *arguments: int) -> str:
+def decide(machine: str, audit: int, number: int, *arguments: int, alone: bool = False) -> str:
     """What the kernel would do with one call: ``ALLOW`` or the name of the error."""
-    code = program(machine)
+    code = program(machine, alone=alone)
     assert code is not None
     instructions = list(struct.iter_unpack("<HBBI", code))
     filled = [*arguments, 0, 0, 0, 0, 0, 0][:6]
@@ -75,6 +75,22 @@ def test_new_processes_may_be_made_but_no_new_namespaces() -> None:
     assert decide("x86_64", X86_64, 56, 0x003D0F00) == "ALLOW"  # a thread of glibc
     for flag in (0x10000000, 0x20000000, 0x40000000, 0x08000000, 0x04000000, 0x02000000, 0x00020000, 0x00000080):
         assert decide("x86_64", X86_64, 56, flag | 17) == "EPERM", hex(flag)
+
+
+@pytest.mark.parametrize("machine", sorted(CONVENTIONS))
+def test_a_process_on_its_own_starts_and_reaches_nobody(machine: str) -> None:
+    own, *others = CONVENTIONS[machine]
+    numbers = {**own.numbers, "pidfd_send_signal": 424}
+    known = set(DENIED_ALONE) & set(numbers)
+    assert set(DENIED_ALONE) - known <= {"fork", "vfork"}, "which younger machines do not have"
+    for name in (*known, *(set(DENIED) & set(numbers))):
+        assert decide(machine, own.audit, numbers[name], alone=True) == "EPERM", name
+    assert decide(machine, own.audit, numbers["clone"], 0x01200011, alone=True) == "EPERM"  # fork of glibc
+    assert decide(machine, own.audit, numbers["clone"], 0x003D0F00, alone=True) == "ALLOW"  # a thread of glibc
+    assert decide(machine, own.audit, numbers["clone"], 0x10010000, alone=True) == "EPERM"  # a namespace with it
+    assert decide(machine, own.audit, 0 if machine == "x86_64" else 63, alone=True) == "ALLOW"  # read
+    for other in others:
+        assert decide(machine, other.audit, 3, alone=True) == "EPERM", "the machine's own convention only"
 
 
 def test_terminal_injection_is_refused_also_behind_high_bits() -> None:
