@@ -92,6 +92,7 @@ def command(image: str | None, arguments: tuple[str, ...], **flags: Any) -> int:
     \b
     lamella run                             the project's only image
     lamella run api -- --verbose            with arguments for the program
+    lamella run -- --verbose                the same, where the project has one image
     lamella run api --env-file .env -v ./data:/data
     lamella run api --detach                returns when it is healthy
     lamella run api --engine docker -p 8081:8080
@@ -102,6 +103,7 @@ def command(image: str | None, arguments: tuple[str, ...], **flags: Any) -> int:
             raise ConfigError(f"run {option} is not yet supported", hint=hint)
     settings = command_settings()
     options = session_options(settings)
+    image, arguments = split_words(image, arguments, click.get_current_context().find_root().obj or ())
     runnable, store, root = _runnable(image, flags, settings, options)
     container = _container(runnable, arguments, flags, settings, root)
     if flags["show_config"]:
@@ -120,6 +122,15 @@ def command(image: str | None, arguments: tuple[str, ...], **flags: Any) -> int:
     if engine == "docker":
         return run_container.with_docker(container, store, settings, detach=flags["detach"])
     return run_container.embedded(container, runnable, store, options, detach=flags["detach"])
+
+
+def split_words(
+    image: str | None, arguments: tuple[str, ...], typed: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """Image and arguments as they were ``typed``: what comes after ``--`` is the program's; click does not say it."""
+    if image is not None and "--" in typed and typed[typed.index("--") + 1 :] == (image, *arguments):
+        return None, (image, *arguments)
+    return image, arguments
 
 
 def _runnable(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lamella.cli.run import run_cli
+from lamella.cli.run_image import split_words
 from tests.unit.cli.conftest import Cli
 
 PROJECT = """
@@ -225,9 +226,15 @@ def test_run_refuses_a_port_that_it_cannot_map(cli: Cli, shop: Path) -> None:
 
 @pytest.mark.parametrize("word", ["shp", "/bin/sh", "./x"])
 def test_run_says_that_the_image_comes_first(cli: Cli, shop: Path, word: str) -> None:
-    outcome = cli("run", "--", word, "-c", "true")
+    outcome = cli("run", word, "--", "-c", "true")
     assert outcome.code == 2
     assert "lamella run IMAGE -- ARGS" in outcome.err
+
+
+def test_run_of_a_project_with_two_images_wants_a_name_before_the_arguments(cli: Cli, shop: Path) -> None:
+    outcome = cli("run", "--", "/bin/sh", "-c", "true")
+    assert outcome.code == 2
+    assert "name one: lamella run IMAGE" in outcome.err
 
 
 def test_a_plan_refuses_what_the_build_would_refuse(cli: Cli, shop: Path) -> None:
@@ -273,3 +280,22 @@ def test_outdated_asks_uv_about_the_lock_that_the_layer_installs(
     assert "not looked at: uv.lock:" in outcome.err
     assert "no-such-python" in outcome.err
     assert "nothing moved in what was looked at" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "image", "arguments"),
+    [
+        (("run", "--", "--verbose"), None, ("--verbose",)),
+        (("run", "-d", "--", "serve", "-p"), None, ("serve", "-p")),
+        (("run", "api", "--", "--verbose"), "api", ("--verbose",)),
+        (("run", "api", "--", "api", "--"), "api", ("api", "--")),
+        (("run", "api", "serve"), "api", ("serve",)),
+        (("run", "api"), "api", ()),
+    ],
+)
+def test_what_comes_after_two_dashes_is_the_programs(
+    typed: tuple[str, ...], image: str | None, arguments: tuple[str, ...]
+) -> None:
+    words = tuple(word for word in typed[1:] if word != "-d")
+    words = (*words[: words.index("--")], *words[words.index("--") + 1 :]) if "--" in words else words
+    assert split_words(words[0], words[1:], typed) == (image, arguments)
