@@ -250,6 +250,12 @@ def _run(evidence: Evidence, notes: list[str]) -> Iterator[Line]:
     if values:
         plain = {name: value.replace("{", "{{").replace("}", "}}") for name, value in values.items()}
         yield Line(f"run.env = {inline_table(plain)}", (f"{evidence.compose} sets it when it starts",))
+    inside = [path for path in service.env_files if not path.startswith(("/", "../"))]
+    if inside:
+        yield Line(f"run.env_file = {quoted(inside[0])}", (f"{evidence.compose} reads it when it starts",))
+    others = [path for path in service.env_files if path not in inside[:1]]
+    if others:
+        notes.append(f"{evidence.compose} reads {', '.join(others)}: pass it with lamella run --env-file")
     secret = [name for name, value in service.environment.items() if _is_secret(name, value)]
     left = [*secret, *service.open_environment]
     if left:

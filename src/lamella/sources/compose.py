@@ -137,6 +137,9 @@ def _port(item: object) -> str:
 
 
 def _path(item: object) -> str:
+    """The path of a file that must be there; empty for one that may be missing."""
+    if isinstance(item, dict) and item.get("required") is False:
+        return ""
     return _text(item.get("path")) if isinstance(item, dict) else _text(item)
 
 

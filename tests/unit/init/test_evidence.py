@@ -85,6 +85,15 @@ def test_compose_ports_environment_and_volumes() -> None:
     assert found["dirs"] == {"/data": "app"}
 
 
+def test_files_of_variables_that_compose_reads() -> None:
+    compose = (
+        "services:\n  web:\n    build: .\n"
+        "    env_file: [.env, {path: local.env, required: false}, {path: more.env}, ../x.env]\n"
+    )
+    found = image({**REQUIREMENTS, "compose.yaml": compose}, "compose.yaml reads more.env, ../x.env")
+    assert found["run"] == {"env_file": ".env"}
+
+
 def test_a_port_that_is_published_as_it_is_needs_no_word() -> None:
     compose = "services:\n  web:\n    build: .\n    ports: ['8000:8000', '127.0.0.1:9:9/tcp']\n"
     assert not proposal({**REQUIREMENTS, "compose.yaml": compose}).notes
