@@ -98,6 +98,7 @@ def _write_and_lock(path: Path, proposal: Proposal, asked: Asked, propose: Calla
         asked = replace(asked, archive=True)
         second = propose(asked)
         if second.tables == proposal.tables:
+            say("a base needs no registry where Debian has what the project wants: bootstrap in the place of from")
             raise
         say(f"{error.message}: Debian from its archive instead")
         proposal = second

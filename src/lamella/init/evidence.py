@@ -86,9 +86,9 @@ def _compose_order(path: str) -> tuple[int, int, str]:
 
 
 def _is_dockerfile(path: str) -> bool:
-    name = posixpath.basename(path)
-    named = name == "Dockerfile" or name.startswith("Dockerfile.") or name.endswith(".Dockerfile")
-    return named and not name.endswith((".dockerignore", ".j2", ".tmpl", ".md", ".py"))
+    words = posixpath.basename(path).lower().split(".")
+    named = {words[0], words[-1]} & {"dockerfile", "containerfile"}
+    return bool(named) and words[-1] not in ("dockerignore", "containerignore", "j2", "tmpl", "md", "py")
 
 
 def find_evidence(detection: Detection, servers: Sequence[Detection], files: ForeignFiles) -> Evidence:
@@ -122,6 +122,7 @@ def _score(detection: Detection, path: str, facts: DockerfileFacts, *, alone: bo
         score += 3
     if alone:
         score += 2 if "/" not in path else 1
+    score -= 0 if words or detection.stack == "cargo" else 1  # what starts nothing is more likely a stage for builds
     return score - (2 if _DEVELOPMENT.search(path) else 0)
 
 

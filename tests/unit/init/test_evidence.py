@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lamella.errors import ConfigError
+from lamella.init.evidence import is_foreign
 from lamella.init.render import render_proposal
 from lamella.init.values import Line, Proposal, Table
 from tests.unit.init.kinds import FASTAPI, KINDS, RUST, SERVER, below, bun_package, cargo_lock, cargo_package
@@ -184,3 +185,32 @@ def test_names_and_reasons_cannot_break_the_file() -> None:
 
 def test_a_bare_machine_says_why_it_takes_other_toolchains() -> None:
     assert "cargo steps install their own toolchain: cargo, rustc, cc are not on PATH" in proposal(RUST, BARE).notes
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("Dockerfile", True),
+        ("docker/api.dockerfile", True),
+        ("Dockerfile.prod", True),
+        ("Containerfile", True),
+        ("Dockerfile.dockerignore", False),
+        ("Dockerfile.j2", False),
+        ("dockerfile_test.py", False),
+        ("dockerfiles/readme.md", False),
+        ("compose.yaml", True),
+    ],
+)
+def test_which_files_are_read(path: str, counts: bool) -> None:
+    assert is_foreign(path) == counts
+
+
+def test_a_dockerfile_that_starts_something_is_taken_before_one_that_only_builds() -> None:
+    files = {
+        **REQUIREMENTS,
+        "docker/builder.dockerfile": "FROM registry.example/tools:1\nRUN make\n",
+        "docker/dist.dockerfile": 'FROM registry.example/run:1\nENTRYPOINT ["/start.sh"]\n',
+    }
+    assert document(files)["layer"]["base"]["from"] == "registry.example/run:1"
+    del files["docker/dist.dockerfile"]
+    assert document(files)["layer"]["base"]["bootstrap"] == "debian/trixie"
