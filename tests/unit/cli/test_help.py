@@ -75,3 +75,10 @@ def test_completion_is_a_script_for_the_shell(cli: Cli, shell: str) -> None:
 def test_without_a_project_init_is_named(cli: Cli, words: tuple[str, ...]) -> None:
     outcome = cli(*words)
     assert (outcome.code, "lamella init" in outcome.err) == (2, True)
+
+
+@pytest.mark.parametrize(("word", "said"), [("help", "See 'lamella --help'"), ("biuld", "Did you mean 'build'?")])
+def test_an_unknown_command_leads_to_the_right_one(cli: Cli, word: str, said: str) -> None:
+    outcome = cli(word)
+    assert outcome.code == 2
+    assert said in outcome.err
