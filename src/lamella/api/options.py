@@ -56,5 +56,19 @@ class SessionOptions:
 
 
 def open_store(options: SessionOptions, *, warn: Warn = lambda text: None) -> Store:
-    """The store of the options; raises ConfigError and ResourceError as ``Store.open`` does."""
-    return Store.open(options.store, clock=SystemClock(), warn=warn)
+    """The store of the options; raises ConfigError and ResourceError as ``Store.open`` does. ``warn`` also hears what
+    is waited for because another run has it.
+    """
+    return Store.open(options.store, clock=SystemClock(), warn=warn, on_wait=_impatient(warn))
+
+
+def _impatient(warn: Warn) -> Callable[[str, float], None]:
+    """Tells each thing once, when a second went by."""
+    told: set[str] = set()
+
+    def on_wait(what: str, seconds: float) -> None:
+        if seconds >= 1 and what not in told:
+            told.add(what)
+            warn(f"waiting for {what}, which another run has")
+
+    return on_wait
