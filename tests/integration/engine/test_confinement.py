@@ -141,6 +141,23 @@ def test_what_is_unpacked_is_what_the_unpacker_makes(own: LocalRunner, tmp_path:
     assert (found.path / "etc/second").read_bytes() == b"text"
 
 
+def test_layers_that_are_unpacked_beside_each_other_come_in_the_images_order(own: LocalRunner) -> None:
+    """One may stand in an image twice."""
+    blobs = [layer(own._store, tar((f"file-{number}", {}, bytes(1000 * number)))) for number in range(4)]
+    made = own.unpack_layers((*blobs, blobs[1]))
+    assert [[entry.path for entry in one.fileset if entry.path] for one in made] == [
+        ["file-0"], ["file-1"], ["file-2"], ["file-3"], ["file-1"],
+    ]  # fmt: skip
+    assert own.unpack_layers(tuple(reversed(blobs))) == tuple(reversed(made[:4]))
+
+
+def test_of_several_layers_the_hostile_one_ends_all(own: LocalRunner) -> None:
+    blobs = [layer(own._store, tar((name, {}, b"x"))) for name in ("fine", "../out", "also-fine")]
+    with pytest.raises(HostileInputError, match="out"):
+        own.unpack_layers(tuple(blobs))
+    assert not os.listdir(own._store.layout.staging)
+
+
 @pytest.mark.parametrize(
     ("data", "media_type", "diff_id", "kind", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,7 +39,7 @@ from lamella.graph.facts_format import parse_facts
 from lamella.graph.fileset import FileSet, parse_fileset
 from lamella.graph.protocols import HostTools
 from lamella.graph.record import LayerResult
-from lamella.host.probes import emulator, machine, platform_of
+from lamella.host.probes import cpu_count, emulator, machine, platform_of
 from lamella.oci.config import RuntimeConfig
 from lamella.process import interrupts_left_to_programs, paste
 from lamella.store.snapshots import StagedSnapshot, missing_snapshot
@@ -163,8 +164,13 @@ class LocalRunner:
             return StepOutcome(spec.key, fileset, packages, log=log.keep(), hermetic=hermetic)
 
     def unpack_layers(self, layers: tuple[LayerBlob, ...]) -> tuple[BaseLayer, ...]:
-        """See :class:`Runner`."""
-        return tuple(self._unpack(layer) for layer in layers)
+        """See :class:`Runner`. Layers are elements of an overlay each, so they are unpacked beside each other."""
+        wanted = {layer.diff_id: layer for layer in layers}
+        if len(wanted) <= 1:
+            return tuple(self._unpack(layer) for layer in layers)
+        with ThreadPoolExecutor(min(len(wanted), cpu_count()), thread_name_prefix="lamella-unpack") as pool:
+            made = dict(zip(wanted, pool.map(self._unpack, wanted.values()), strict=True))
+        return tuple(made[layer.diff_id] for layer in layers)
 
     def export_layer(self, snapshot: str, below: Chain, compressor: str = "gzip") -> LayerResult:
         """See :class:`Runner`."""
