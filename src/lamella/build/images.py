@@ -137,6 +137,13 @@ class _Build:
 
     def solve(self, engine: Callable[[], Engine]) -> dict[str, Result]:
         """Results of all vertices; the engine runs only when the plan has work or a layer has no blob yet."""
+        results = self._solve(engine)
+        for row in self.rows:  # what was taken up again is what the next change is told against
+            if row.outcome == "reused":
+                self.store.records.prefer(self.parts.project.name, row.name, row.key)
+        return results
+
+    def _solve(self, engine: Callable[[], Engine]) -> dict[str, Result]:
         exports = frozenset(key for image in self.images for key in self.graph.definition.chain(image.base))
         if self.options.export_all:
             exports |= self._root_file_systems()

@@ -66,7 +66,7 @@ class Index:
             self._file.close()
 
     def latest(self, project: str, name: str, *, look: bool = False) -> tuple[str, ...]:
-        """Keys of the newest records of a vertex name, newest first, at most three.
+        """Keys of the newest records of a vertex name, newest first, at most eight.
 
         Changes of the last second may be missing unless ``look``, which looks at the folders in any case.
         """
@@ -74,7 +74,7 @@ class Index:
         def query(connection: Connection) -> tuple[str, ...]:
             self._sync(connection, force=look)
             rows = connection.execute(
-                "SELECT key FROM record WHERE project = ? AND name = ? ORDER BY created DESC, key LIMIT 3",
+                "SELECT key FROM record WHERE project = ? AND name = ? ORDER BY created DESC, key LIMIT 8",
                 (project, name),
             )
             return tuple(row[0] for row in rows)

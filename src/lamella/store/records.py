@@ -110,13 +110,31 @@ class Records:
         return True
 
     def latest(self, project: str, name: str) -> Record | None:
-        """The newest record of a vertex name in a project, whether or not its objects are still there."""
-        changed, self._changed = self._changed, False
-        for key in self._index().latest(project, name, look=changed):
-            stored = self.load(self._context.layout.record(key))
+        """The record of a vertex name in a project that was made or preferred last, whether or not its objects are
+        still there.
+        """
+        for path in self._newest(project, name):
+            stored = self.load(path)
             if stored is not None:
                 return stored.record
         return None
+
+    def prefer(self, project: str, name: str, key: str) -> None:
+        """Makes a record that was used again the latest of its name: what comes next is compared with it."""
+        path = self._context.layout.record(key)
+        if not self._context.read_only and self._newest(project, name)[:1] not in ([], [path]):
+            with suppress(OSError):
+                os.utime(path)
+
+    def _newest(self, project: str, name: str) -> list[Path]:
+        """The files of the latest records of a name, the latest first, by the times of their files."""
+        changed, self._changed = self._changed, False
+        times = {}
+        for key in self._index().latest(project, name, look=changed):
+            path = self._context.layout.record(key)
+            with suppress(FileNotFoundError):
+                times[path] = os.stat(path).st_mtime_ns
+        return sorted(times, key=times.__getitem__, reverse=True)
 
     def all(self) -> Iterator[Record]:
         """Every record that can be read, sorted by key."""

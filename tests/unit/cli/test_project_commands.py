@@ -88,6 +88,19 @@ def test_a_changed_file_is_named_in_plan_and_explain(cli: Cli, shop: Path) -> No
     assert vertex["parts"]["op"]["target"] == "/etc/shop"
 
 
+def test_what_was_taken_up_again_is_what_the_next_change_is_told_against(cli: Cli, shop: Path) -> None:
+    """A file came and went, so it has no part in what follows."""
+    assert cli("build").code == 0
+    (shop / "conf" / "b.txt").write_text("b\n")
+    assert "built" in cli("build", "--progress", "plain").err
+    (shop / "conf" / "b.txt").unlink()
+    assert cli("build").code == 0
+    (shop / "conf" / "a.txt").write_text("other\n")
+    planned = cli("plan").out
+    assert "a.txt (content)" in planned
+    assert "b.txt" not in planned
+
+
 def test_explain_says_where_the_record_is(cli: Cli, shop: Path) -> None:
     cli("build")
     [vertex] = json.loads(cli("explain", "conf", "--format", "json").out)["vertices"]

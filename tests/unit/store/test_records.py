@@ -101,13 +101,16 @@ def test_a_record_is_found_by_its_key_and_by_its_name(store: Store) -> None:
     assert store.records.find(D[0]) is None
 
 
-def test_the_newest_of_a_name_is_the_latest(store: Store) -> None:
-    put_record(store, "b", created=200)
-    put_record(store, "a", created=300)
-    put_record(store, "c", created=100)
-    latest = store.records.latest("shop", "app")
-    assert latest is not None
-    assert latest.created == 300
+def test_what_was_put_or_preferred_last_is_the_latest(store: Store) -> None:
+    """By the times of the files: a record of another machine has an age of its own."""
+    records = [put_record(store, text, created=created) for text, created in (("b", 200), ("a", 300), ("c", 100))]
+    for number, record in enumerate(records):
+        os.utime(store.layout.record(record.key), ns=(10**9 * number, 10**9 * number))
+    assert store.records.latest("shop", "app") == records[2]
+    store.records.prefer("shop", "app", records[0].key)
+    assert store.records.latest("shop", "app") == records[0]
+    store.records.prefer("shop", "app", D[0])
+    assert store.records.latest("shop", "app") == records[0]
 
 
 def test_a_record_put_again_replaces_the_old_one(store: Store) -> None:
