@@ -271,6 +271,9 @@ class _Work:
         by_cell = {plan.where: plan for plan in self.agenda.cells}
         failed = {by_cell[cell]: error for cell, error in made.failed.items()}
         outcome = publication.publish(releases, failed, self._pusher(), sign=self._signer())
+        if outcome.rewritten:
+            dirty = " (built with changes that are not committed)" if session.vcs.is_dirty() else ""
+            self.notes += [f"{tag} names another image than before{dirty}" for tag in outcome.rewritten]
         return outcome, made.rows
 
     def _preview(self, publication: Publication, made: MadeCells) -> tuple[PublishOutcome, tuple[VertexRow, ...]]:

@@ -100,6 +100,12 @@ class PublishOutcome:
         return next((error for error in found if error is not None), None)
 
     @property
+    def rewritten(self) -> tuple[str, ...]:
+        """Tags of one version, commit or day that were out already and name another image now, with what they named."""
+        moved = (tag for tag in self.tags if tag.state == "moved" and tag.before and tag.plan.wanted.exact)
+        return tuple(f"{tag.plan}, out already as {short_digest(tag.before)}," for tag in moved)
+
+    @property
     def is_complete(self) -> bool:
         """Whether every cell is there and every tag is where it belongs."""
         return all(i.state != "failed" for i in self.images) and all(t.state in _SETTLED for t in self.tags)

@@ -225,8 +225,14 @@ def _version_bytes() -> bytes:
 
 def _make(layout: Layout) -> None:
     """Makes an empty store; the version file comes last, so a half made one is made again."""
-    with disk_errors("making the store", layout.root), suppress(FileExistsError):
-        layout.root.mkdir(mode=0o700, parents=True)
+    try:
+        with disk_errors("making the store", layout.root), suppress(FileExistsError):
+            layout.root.mkdir(mode=0o700, parents=True)
+    except FileNotFoundError as error:  # what procfs and its like say
+        raise ConfigError(
+            f"the store {layout.root} cannot be made: its folder takes no files",
+            hint="set LAMELLA_STORE to another place",
+        ) from error
     with disk_errors("making the store", layout.root):
         layout.folder("locks").mkdir(mode=0o755, exist_ok=True)
     with hold(layout.lock("make"), timeout=LOCK_TIMEOUT, what="making the store"):

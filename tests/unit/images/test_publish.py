@@ -152,6 +152,17 @@ def test_an_older_version_leaves_latest_where_it_is(shop: Shop) -> None:
     assert outcome.is_complete
 
 
+def test_a_version_that_was_out_and_is_another_image_now_is_named(shop: Shop) -> None:
+    """It moves, as its author asked, and whoever has pulled it has something else; ``latest`` is there to move."""
+    where = plan(cell(), shop.repository)
+    assert shop.publish(shop.release(where, "first")).rewritten == ()
+    before = shop.tags()["1.2.0"]
+    assert shop.publish(shop.release(where, "first")).rewritten == ()
+    found = shop.publish(shop.release(where, "second")).rewritten
+    assert [text.partition(",")[0].rpartition(":")[2] for text in found] == ["1.2.0-amd64", "1.2.0"]
+    assert all(before.partition(":")[2][:12] in text for text in found[1:])
+
+
 def test_a_tag_that_somebody_moves_meanwhile_is_left_alone(shop: Shop, registry: MemoryRegistry) -> None:
     where = plan(cell(), shop.repository)
     publication = shop.open((where,))

@@ -96,6 +96,11 @@ def test_a_store_that_cannot_be_a_folder_is_a_configuration_error(tmp_path: Path
         open_store(tmp_path / place)
 
 
+def test_a_store_where_nothing_can_be_made_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="cannot be made"):
+        open_store(Path("/proc/self/lamella-store"))
+
+
 def test_a_network_file_system_is_refused_or_warned_of(tmp_path: Path) -> None:
     warnings: list[str] = []
     check_file_system(tmp_path, "ext4", False, warnings.append)
