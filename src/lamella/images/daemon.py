@@ -1,11 +1,11 @@
 """The Docker Engine API where it can be spoken directly: a Unix socket, or TCP without TLS (Docker Engine API v1.41).
 
-One call of the docker program costs more than all of these requests together. Contexts, ssh and TLS stay with the
-program, which knows the user's configuration.
+One call of the docker program costs more than all of these requests together. SSH and TLS stay with the program.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -104,9 +104,10 @@ def _documents(data: bytes) -> Any:
 
 def find_api(env: Mapping[str, str]) -> DockerApi | None:
     """The daemon that the docker program would speak to, when it can be spoken to directly; None otherwise."""
-    if env.get("DOCKER_TLS_VERIFY") or env.get("DOCKER_TLS") or _has_context(env):
+    host = env.get("DOCKER_HOST") or _context_host(env)
+    if not host or env.get("DOCKER_TLS_VERIFY") or env.get("DOCKER_TLS"):
         return None
-    scheme, _, place = (env.get("DOCKER_HOST") or f"unix://{_DEFAULT}").partition("://")
+    scheme, _, place = host.partition("://")
     if scheme == "unix":
         return DockerApi(Wire(unix_connector(place), "docker")) if os.path.exists(place) else None
     if scheme == "tcp" and place:
@@ -124,16 +125,28 @@ def _over_tcp(place: str) -> DockerApi | None:
     return DockerApi(Wire(tcp_connector(host, port), parts.netloc)) if host else None
 
 
-def _has_context(env: Mapping[str, str]) -> bool:
-    """Whether a context of the docker program names the daemon. DOCKER_HOST wins over one in the configuration."""
-    if env.get("DOCKER_CONTEXT"):
-        return env["DOCKER_CONTEXT"] != "default"
-    if env.get("DOCKER_HOST"):
-        return False
+def _context_host(env: Mapping[str, str]) -> str:
+    """The address that a context of the docker program names, Docker's own without one; empty where only the program
+    gets there (TLS, SSH) or the context is not there. A context is a folder that is named by the digest of its name
+    (docker's ``cli/context/store``); DOCKER_HOST wins over all of them.
+    """
     folder = env.get("DOCKER_CONFIG") or os.path.join(env.get("HOME", ""), ".docker")
+    name = env.get("DOCKER_CONTEXT") or _configured_context(folder)
+    if name in ("", "default"):
+        return f"unix://{_DEFAULT}"
+    store, place = os.path.join(folder, "contexts"), hashlib.sha256(name.encode()).hexdigest()
+    if os.path.exists(os.path.join(store, "tls", place, "docker")):
+        return ""
+    try:
+        with open(os.path.join(store, "meta", place, "meta.json"), "rb") as file:
+            return str(json.loads(file.read())["Endpoints"]["docker"]["Host"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _configured_context(folder: str) -> str:
     try:
         with open(os.path.join(folder, "config.json"), "rb") as file:
-            chosen = json.loads(file.read()).get("currentContext", "")
+            return str(json.loads(file.read()).get("currentContext") or "")
     except (OSError, ValueError, AttributeError):
-        return False
-    return bool(chosen) and chosen != "default"
+        return ""

@@ -25,6 +25,7 @@ from lamella.images.outputs.archive import ArchiveFile, small_file, write_archiv
 from lamella.images.outputs.docker import check_names, docker_files
 from lamella.images.outputs.layout import Layout, blob_path, make_layout
 from lamella.images.stored import StoredImage
+from lamella.oci.manifest import Descriptor
 from lamella.oci.reference import parse_reference
 from lamella.process import PIPE, Process, spawn
 from lamella.registry.hosts import DEFAULT_REGISTRY
@@ -106,7 +107,7 @@ def _bring(store: Store, image: StoredImage, api: DockerApi, mtime: int) -> bool
     found = [api.image(name) for name in image.names]
     if _is_it(api, image, found):
         return True
-    known = _known(image, chain(map(diff_ids, found), api.chains()))
+    known = _known(store, image, chain(map(diff_ids, found), api.chains()))
     if not known:
         return False
     files = _sparse_files(store, image, known)
@@ -146,15 +147,19 @@ def _is_whole(api: DockerApi, found: Mapping[str, Any]) -> bool:
     return bool((found.get("GraphDriver") or {}).get("Data")) or not api.is_containerd()
 
 
-def _known(image: StoredImage, chains: Iterable[tuple[str, ...]]) -> int:
+def _known(store: Store, image: StoredImage, chains: Iterable[tuple[str, ...]]) -> int:
     """How many of an image's layers are there, from the bottom up, by the layers of images that are.
 
-    Those are asked for no longer than what is left takes to be sent.
+    Those are asked for no longer than what is left takes to be sent, if it is here to be sent.
     """
+
+    def is_soon_sent(left: Sequence[Descriptor]) -> bool:
+        return sum(one.size for one in left) <= _SOON_SENT and all(store.blobs.has(one.digest) for one in left)
+
     best = 0
     for there in chains:
         best = max(best, _common(there, image.config.diff_ids))
-        if best and sum(layer.descriptor.size for layer in image.layers[best:]) <= _SOON_SENT:
+        if best and is_soon_sent([layer.descriptor for layer in image.layers[best:]]):
             break
     return best
 

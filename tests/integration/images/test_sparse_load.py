@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lamella.images.load import EarlyLoad, load_images
 from lamella.images.stored import StoredImage
 from lamella.oci.config import RuntimeConfig
 from lamella.store import Store
-from tests.integration.components.tools import DockerEngine
+from tests.integration.components.tools import DockerEngine, run_tool
 from tests.integration.images.hello import HELLO, STATUS, TEXT
 from tests.unit.images.samples import BASE, put_image, renamed
 from tests.unit.layers.archives import tar_bytes, tar_dir, tar_file
@@ -170,3 +171,14 @@ def test_what_did_not_arrive_early_is_loaded_in_the_end(store: Store, docker: Do
 )
 def test_what_only_the_program_can_reach_is_left_to_it(env: dict[str, str]) -> None:
     assert find_api(env) is None
+
+
+def test_a_context_that_docker_wrote_leads_to_its_daemon(docker28: DockerEngine, tmp_path: Path) -> None:
+    env = {"DOCKER_CONFIG": str(tmp_path)}
+    run_tool([docker28.path, "context", "create", "work", "--docker", f"host={docker28.host}"], env=env)
+    assert find_api({**env, "DOCKER_CONTEXT": "elsewhere"}) is None
+    run_tool([docker28.path, "context", "use", "work"], env=env)
+    api = find_api(env)
+    assert api is not None
+    with closing(api):
+        assert api.is_answering()

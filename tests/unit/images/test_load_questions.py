@@ -95,6 +95,19 @@ def test_other_images_are_asked_for_until_enough_is_known(store: Store, tmp_path
     ]
 
 
+def test_what_is_not_here_to_be_sent_is_looked_for_in_further_images(store: Store, tmp_path: Path) -> None:
+    image = put_image(store, "shop/api:dev", [BASE, tar_bytes([tar_dir("x")]), APP])
+    related = put_image(store, "related:1", [BASE])
+    store.blobs.path(image.layers[1].descriptor.digest).unlink()
+    listed = answer([{"Id": "sha256:1"}, {"Id": "sha256:2"}])
+    other = described(put_image(store, "other:1", [BASE, tar_bytes([tar_dir("x")])]))
+    store.blobs.path(image.layers[1].descriptor.digest).unlink()
+    answers = (NOTHING, listed, described(related), other, answer({"stream": "Loaded"}), described(image))
+    assert [line.partition(" ")[0] for line in asked(load(store, image, tmp_path, *answers))] == [
+        *["GET"] * 4, "POST", "GET",
+    ]  # fmt: skip
+
+
 def test_a_store_that_does_not_tell_its_blobs_is_not_believed(store: Store, tmp_path: Path) -> None:
     """So it is with the store of containerd before API v1.47: the image is named there, its layers may not be."""
     image = put_image(store, "shop/api:dev")
