@@ -168,10 +168,14 @@ def export(folder: Path, registry: str) -> list[dict[str, Any]]:
             place.lamella("lock")
             place.lamella("build", "--prod", "--target", "deps", *QUIET)
             buildx.build(place)
-            own = place.lamella(*PUBLISH)
-            gzip = buildx.build(place, "--push", "-t", f"{registry}/peer/export:{number}")
             options = "push=true,compression=zstd,compression-level=1,force-compression=true"
-            fast = buildx.build(place, "--output", f"type=image,name={registry}/peer/zstd:{number},{options}")
+            output = f"type=image,name={registry}/peer/zstd:{number},{options}"
+            os.sync()  # before each: a gigabyte that is still to be written is no part of what follows
+            own = place.lamella(*PUBLISH)
+            os.sync()
+            gzip = buildx.build(place, "--push", "-t", f"{registry}/peer/export:{number}")
+            os.sync()
+            fast = buildx.build(place, "--output", output)
             if number:  # the first also moves the base
                 ours.append(own)
                 theirs.append(gzip)
