@@ -4,7 +4,7 @@ P3 and P5 of the goals, publishing and building when nothing changed, ``--load``
 the memory of a large push. Times are taken with docker-registry; bytes and requests with the registry in memory, which
 logs them, but hashes a blob anew for each question about it and so would add as much as the rest to a time. Sides
 alternate, medians count, every command is a whole process. The peers' daemons are started and know their builder
-before anything is measured, and what earlier runs left behind is done. Results go to ``benchmarks/results/publish.json``.
+before anything is measured, and what earlier runs left behind is done. Results: ``benchmarks/results/publish.json``.
 
 LAMELLA_BENCH_SCALE  size of the dependency layer (1: 868 MB) · LAMELLA_BENCH_PUSH_GB  size of the large push (10)
 """
