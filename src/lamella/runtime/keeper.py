@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from lamella.engines.local.channel import from_plain, to_plain
 from lamella.errors import InternalError, LamellaError, SandboxError
+from lamella.host.interpreter import fresh_interpreter
 from lamella.process import PIPE, Process, spawn
 from lamella.runtime.embedded import Launch, run_launch
 from lamella.store.store import Store
@@ -44,13 +45,13 @@ def start_kept(launch: Launch, log: Path) -> Kept:
     """Starts a keeper and waits until it has the container's mounts. Raises SandboxError with what it said."""
     import msgspec
 
-    own = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": launch.host_env.get("PATH", "")}
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    argv, own = fresh_interpreter(_START.format(writer))
     try:
         with open(log, "wb") as out:
             process = spawn(
-                (sys.executable, "-P", "-c", _START.format(writer)),
-                env=own,
+                argv,
+                env={**own, "PATH": launch.host_env.get("PATH", "")},
                 stdin=PIPE,
                 stdout=out,
                 stderr=out,

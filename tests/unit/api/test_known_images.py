@@ -11,21 +11,9 @@ from lamella.build.options import BuildOptions
 from lamella.build.selection import Selection
 from lamella.graph.events import NullSink
 from lamella.images.stored import StoredImage, read_image
+from tests.unit.api.projects import SHOP
 
-PROJECT = """
-[project]
-schema = 1
-name = "shop"
-
-[layer.base]
-from = "scratch"
-
-[layer.app]
-files = [{ from = "app", to = "/app" }]
-
-[image.api]
-layers = ["base", "app"]
-
+WORKER = """
 [image.worker]
 layers = ["base", "app"]
 cmd = ["/app/work"]
@@ -33,7 +21,7 @@ cmd = ["/app/work"]
 
 
 def test_what_is_told_is_what_the_store_has_afterwards(tmp_path: Path) -> None:
-    (tmp_path / "lamella.toml").write_text(PROJECT)
+    (tmp_path / "lamella.toml").write_text(SHOP + WORKER)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "work").write_text("one")
     told: list[StoredImage] = []

@@ -10,21 +10,7 @@ from lamella.api.session import open_session
 from lamella.build.options import BuildOptions, BuildReport
 from lamella.build.selection import Selection
 from lamella.graph.events import Event, Message
-
-PROJECT = """
-[project]
-schema = 1
-name = "shop"
-
-[layer.base]
-from = "scratch"
-
-[layer.app]
-files = [{ from = "app", to = "/app" }]
-
-[image.api]
-layers = ["base", "app"]
-"""
+from tests.unit.api.projects import SHOP
 
 
 class Told:
@@ -42,7 +28,7 @@ class Told:
 
 
 def test_who_waits_for_another_run_says_what_for_and_goes_on_afterwards(tmp_path: Path) -> None:
-    (tmp_path / "lamella.toml").write_text(PROJECT)
+    (tmp_path / "lamella.toml").write_text(SHOP)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "work").write_text("one")
     told, reports = Told(), list[BuildReport]()

@@ -28,6 +28,7 @@ from lamella.engines.local.jobs import (
     Request,
     StepJob,
     UnpackJob,
+    error_reply,
 )
 from lamella.engines.local.limits import sweep_groups
 from lamella.engines.local.namespaces import enter, take_root
@@ -51,7 +52,7 @@ def main(descriptor: int) -> None:
         agent = _start(channel)
     except LamellaError as error:
         with suppress(OSError):
-            channel.send(_error(0, error))
+            channel.send(error_reply(0, error))
         return
     agent.serve()
 
@@ -74,12 +75,6 @@ def _start(channel: LineChannel) -> _Agent:
         sweep_groups()
     channel.send(Reply(0, READY))
     return _Agent(channel, sandbox, hello)
-
-
-def _error(number: int, error: LamellaError) -> Reply:
-    return Reply(
-        number, "error", text=error.message, error=type(error).__name__, hint=error.hint, details=error.details
-    )
 
 
 class _Agent:
@@ -125,12 +120,12 @@ class _Agent:
             result = self._execute(request, cancelled)
             reply = Reply(request.number, "done", result=result)
         except LamellaError as error:
-            reply = _error(request.number, error)
+            reply = error_reply(request.number, error)
         except OSError as error:
-            reply = _error(request.number, _explained(error))
+            reply = error_reply(request.number, _explained(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the runner has to hear of it
             details = tuple(traceback.format_exception(error))
-            reply = _error(request.number, InternalError(f"the sandbox helper failed: {error!r}", details=details))
+            reply = error_reply(request.number, InternalError(f"the sandbox helper failed: {error!r}", details=details))
         with self._lock:
             del self._jobs[request.number]
         with suppress(OSError):

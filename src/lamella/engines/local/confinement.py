@@ -15,7 +15,7 @@ from lamella.engines.local.seccomp import program
 from lamella.host.probes import machine
 from lamella.values import dataclass
 
-__all__ = ["Limits", "confine", "writes_only_below"]
+__all__ = ["Limits", "confine"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
@@ -66,7 +66,7 @@ def confine(folder: str, limits: Limits) -> None:
     """
     _limit(limits)
     kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    writes_only_below(folder)
+    _write_only_below(folder)
     code = program(machine(), alone=True)
     if code is not None:
         instructions = ctypes.create_string_buffer(code, len(code))
@@ -88,14 +88,14 @@ def _limit(limits: Limits) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def writes_only_below(folder: str) -> bool:
+def _write_only_below(folder: str) -> None:
     """landlock(7): files are made, written and removed below ``folder`` only, programs are started nowhere, TCP is
-    neither bound nor connected. Reading stays as it is. False where the kernel has no Landlock.
+    neither bound nor connected. Reading stays as it is. Nothing where the kernel has no Landlock.
     """
     try:
         version = kernel.landlock(_CREATE_RULESET, 0, 0, _VERSION)
     except OSError:  # not built in, or switched off
-        return False
+        return
     writing = _WRITE_FILE | _REMOVE | _MAKE
     writing |= _REFER if version >= 2 else 0
     writing |= _TRUNCATE if version >= 3 else 0
@@ -113,4 +113,3 @@ def writes_only_below(folder: str) -> bool:
         kernel.landlock(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-    return True

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import queue
 import socket
-import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from lamella import errors
 from lamella.engines.local.channel import LineChannel, to_plain
-from lamella.engines.local.jobs import Hello, Reply, Request
+from lamella.engines.local.jobs import Hello, Reply, Request, error_of
 from lamella.engines.local.namespaces import IdMaps, find_id_maps, write_id_maps
 from lamella.engines.local.values import OnLine
 from lamella.errors import InternalError, LamellaError, SandboxError, StepError
+from lamella.host.interpreter import fresh_interpreter
 from lamella.process import PIPE, Process, spawn
 
 __all__ = ["Helper"]
@@ -111,7 +110,7 @@ class Helper:
         if reply is None:
             raise self._gone()
         if reply.event == "error":
-            raise _error_of(reply)
+            raise error_of(reply)
         if reply.event != event:
             raise InternalError(f"the sandbox helper said {reply.event!r}, not {event!r}")
 
@@ -138,7 +137,7 @@ class Helper:
             elif reply.event == "done":
                 return reply.result
             else:
-                raise _error_of(reply)
+                raise error_of(reply)
 
     def _send(self, request: Request) -> None:
         try:
@@ -178,19 +177,8 @@ class Helper:
 
 def _start(descriptor: int, env: Mapping[str, str], *, terminal: bool) -> Process:
     """A fresh interpreter that finds modules where this one does, and has nothing else of its environment."""
-    argv = (sys.executable, "-P", "-c", _START.format(descriptor))
-    own = {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PATH": env.get("PATH", ""),
-        "LC_ALL": "C.UTF-8",
-        **_KEEP_MEMORY,
-    }
+    argv, found = fresh_interpreter(_START.format(descriptor))
+    own = {**found, "PATH": env.get("PATH", ""), "LC_ALL": "C.UTF-8", **_KEEP_MEMORY}
     if terminal:
         return spawn(argv, env=own, pass_fds=(descriptor,), terminal=True, error=SandboxError)
     return spawn(argv, env=own, stderr=PIPE, pass_fds=(descriptor,), error=SandboxError)
-
-
-def _error_of(reply: Reply) -> LamellaError:
-    kind = getattr(errors, reply.error, InternalError)
-    error: LamellaError = kind(reply.text, hint=reply.hint, details=reply.details)
-    return error

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamella import errors
+from lamella.errors import InternalError, LamellaError
 from lamella.values import dataclass, field
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "StepReply",
     "TmpfsJob",
     "UnpackJob",
+    "error_of",
+    "error_reply",
 ]
 
 
@@ -250,3 +254,17 @@ class Reply:
     error: str = ""
     hint: str = ""
     details: tuple[str, ...] = ()
+
+
+def error_reply(number: int, error: LamellaError) -> Reply:
+    """An error on its way to the runner."""
+    return Reply(
+        number, "error", text=error.message, error=type(error).__name__, hint=error.hint, details=error.details
+    )
+
+
+def error_of(reply: Reply) -> LamellaError:
+    """The error that a reply brings; a defect of ours when its class is not known."""
+    kind = getattr(errors, reply.error, InternalError)
+    error: LamellaError = kind(reply.text, hint=reply.hint, details=reply.details)
+    return error

@@ -7,17 +7,16 @@ end loads what it needs, puts up its walls (``confinement``) and only then reads
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from lamella import errors
 from lamella.engines.local.channel import from_plain, to_plain
 from lamella.engines.local.confinement import Limits, confine
-from lamella.engines.local.jobs import UnpackJob
+from lamella.engines.local.jobs import Reply, UnpackJob, error_of, error_reply
 from lamella.errors import HostileInputError, InternalError, LamellaError
+from lamella.host.interpreter import fresh_interpreter
 from lamella.layers.budgets import DEFAULT_BUDGETS
 from lamella.process import run
 
@@ -32,20 +31,16 @@ def unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
 
     Raises HostileInputError for a hostile archive, IntegrityError when its bytes are not those of ``diff_id``.
     """
-    env = {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LC_ALL": "C.UTF-8",
-    }
+    argv, found = fresh_interpreter(_START)
+    env = {**found, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
     asked = json.dumps({"job": to_plain(job), "rootless": rootless}).encode()
-    done = run((sys.executable, "-P", "-c", _START), env=env, stdin=asked, check=False, error=InternalError)
+    done = run(argv, env=env, stdin=asked, check=False, error=InternalError)
     if done.code:
         raise _died(done.code, done.stderr)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    if "error" in answer:
-        kind = getattr(errors, answer["error"])
-        raise kind(answer["text"], hint=answer["hint"], details=tuple(answer["details"]))
-    return answer
+    reply = from_plain(json.loads(done.stdout), Reply)
+    if reply.error:
+        raise error_of(reply)
+    return reply.result
 
 
 def _died(code: int, said: bytes) -> LamellaError:
@@ -59,17 +54,17 @@ def _died(code: int, said: bytes) -> LamellaError:
 def main() -> None:
     """The confined end: one job on standard input, one answer on standard output."""
     asked = json.load(sys.stdin.buffer)
-    json.dump(_answer(from_plain(asked["job"], UnpackJob), rootless=asked["rootless"]), sys.stdout)
+    json.dump(to_plain(_answer(from_plain(asked["job"], UnpackJob), rootless=asked["rootless"])), sys.stdout)
 
 
-def _answer(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
+def _answer(job: UnpackJob, *, rootless: bool) -> Reply:
     try:
-        return _unpack(job, rootless=rootless)
+        return Reply(0, "done", result=_unpack(job, rootless=rootless))
     except LamellaError as error:
-        found = error
+        return error_reply(0, error)
     except MemoryError:
-        found = HostileInputError(f"unpacking a layer needs more than {_LIMITS.memory >> 30} GiB of memory")
-    return {"error": type(found).__name__, "text": found.message, "hint": found.hint, "details": found.details}
+        text = f"unpacking a layer needs more than {_LIMITS.memory >> 30} GiB of memory"
+        return error_reply(0, HostileInputError(text))
 
 
 def _unpack(job: UnpackJob, *, rootless: bool) -> dict[str, Any]:
